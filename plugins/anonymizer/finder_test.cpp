@@ -1,0 +1,280 @@
+#include "finder.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <random>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "unicode.h"
+
+namespace sonder::anonymizer {
+namespace {
+
+using found = std::pair<std::string, std::string>;  // kind, text
+
+const finder& with_all_dates() {
+  static const finder made{finder_options{}};
+  return made;
+}
+
+std::vector<found> find_in(std::string_view text, const finder& finding = with_all_dates()) {
+  workspace work;
+  finding.find(text, work);
+  std::vector<found> all;
+  for (const span& each : work.spans) {
+    all.emplace_back(std::string(name(each.type)),
+                     std::string(text.substr(each.start, each.end - each.start)));
+  }
+  return all;
+}
+
+std::string redacted(std::string_view text) {
+  workspace work;
+  std::string out;
+  with_all_dates().find(text, work);
+  redact(work, out);
+  return out;
+}
+
+struct kind_case {
+  const char* kind;
+  std::vector<std::pair<const char*, const char*>> has;  // text, what is found in it of that kind
+  std::vector<const char*> has_not;
+};
+
+void PrintTo(const kind_case& each, std::ostream* out) {
+  *out << each.kind;
+}
+
+class Kind : public testing::TestWithParam<kind_case> {};
+
+TEST_P(Kind, IsFoundWithItsExactBounds) {
+  for (const auto& [text, expected] : GetParam().has) {
+    EXPECT_THAT(find_in(text), testing::Contains(found(GetParam().kind, expected))) << text;
+  }
+}
+
+TEST_P(Kind, IsNotFoundWhereThereIsNone) {
+  for (const char* text : GetParam().has_not) {
+    for (const auto& each : find_in(text))
+      EXPECT_NE(each.first, GetParam().kind) << text << ": " << each.second;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    AllKinds, Kind,
+    testing::Values(
+        kind_case{"EMAIL_ADDRESS",
+                  {{"write to ana.lima+x@example.co.uk, please", "ana.lima+x@example.co.uk"},
+                   {"mail:jörg@exämple.de.", "jörg@exämple.de"},
+                   {"<a_b@c-d.org>", "a_b@c-d.org"}},
+                  {"2 @ 3 dollars", "meet @ the pub", "a@b", "@name", "x @ y.com"}},
+        kind_case{"DOMAIN_NAME",
+                  {{"see https://www.example.com/a?b=c#d.", "https://www.example.com/a?b=c#d"},
+                   {"go to www.example.se now", "www.example.se"},
+                   {"I found it on example.com!", "example.com"},
+                   {"my-blog.example.org/about helped", "my-blog.example.org/about"}},
+                  {"I was tired.so I slept", "end of day.Then more", "3.14 is pi", "e.g. this",
+                   "well...ok"}},
+        kind_case{"IP_ADDRESS",
+                  {{"from 192.168.10.1 today", "192.168.10.1"},
+                   {"host 2001:db8::ff00:42:8329.", "2001:db8::ff00:42:8329"},
+                   {"ping ::1", "::1"}},
+                  {"version 1.2.3", "256.1.1.1", "at 12:30:45", "std::vector", "1.2.3.4.5"}},
+        kind_case{"USERNAME",
+                  {{"follow @kim_99 there", "@kim_99"}, {"(@ana.b)", "@ana.b"}},
+                  {"a@b.com", "at @ noon", "@ 5"}},
+        kind_case{"CREDIT_CARD",
+                  {{"card 4111111111111111 is gone", "4111111111111111"},
+                   {"4111 1111 1111 1111", "4111 1111 1111 1111"},
+                   {"amex 3782-822463-10005", "3782-822463-10005"}},
+                  {"4111111111111112", "order 1234567890123456", "+447700677662"}},
+        kind_case{"IBAN_CODE",
+                  {{"to DE89370400440532013000 please", "DE89370400440532013000"},
+                   {"IBAN GB82 WEST 1234 5698 7654 32", "GB82 WEST 1234 5698 7654 32"},
+                   {"gb42nawi04454264788619 it is", "gb42nawi04454264788619"}},
+                  {"DE89370400440532013001", "AB12CDEF"}},
+        kind_case{"US_SSN",
+                  {{"it is 078-05-1120.", "078-05-1120"}, {"my ssn is 078051120", "078051120"}},
+                  {"000-12-3456", "about 078051120 grains"}},
+        kind_case{"UK_NINO",
+                  {{"number AB 12 34 56 C", "AB 12 34 56 C"}, {"AB123456C", "AB123456C"}},
+                  {"BG123456A"}},
+        kind_case{
+            "UK_NHS", {{"my NHS number is 943 476 5919", "943 476 5919"}}, {"call 943 476 5919"}},
+        kind_case{"DE_TAX_ID",
+                  {{"Steuer-ID 86 095 742 719", "86 095 742 719"}, {"86095742719", "86095742719"}},
+                  {"86095742718"}},
+        kind_case{"FR_NIR",
+                  {{"2 55 08 14 168 025 38", "2 55 08 14 168 025 38"},
+                   {"255081416802538", "255081416802538"}},
+                  {"255081416802539"}},
+        kind_case{"ES_NIF",
+                  {{"DNI 12345678Z", "12345678Z"}, {"12345678-Z", "12345678-Z"}},
+                  {"12345678A"}},
+        kind_case{"ES_NIE", {{"NIE X1234567L", "X1234567L"}}, {"X1234567A"}},
+        kind_case{
+            "IT_FISCAL_CODE", {{"CF RSSMRA85T10A562S", "RSSMRA85T10A562S"}}, {"RSSMRA85T10A562T"}},
+        kind_case{"NL_BSN", {{"mijn bsn is 111222333", "111222333"}}, {"111222333 grains"}},
+        kind_case{"PL_PESEL", {{"PESEL 44051401359", "44051401359"}}, {"44051401358"}},
+        kind_case{
+            "BE_NATIONAL_NUMBER", {{"nr 85.07.30-033.28", "85.07.30-033.28"}}, {"85.07.30-033.29"}},
+        kind_case{"SE_PERSONAL_NUMBER", {{"811218-9876", "811218-9876"}}, {"811218-9875"}},
+        kind_case{
+            "FI_PERSONAL_IDENTITY_CODE", {{"hetu 131052-308T", "131052-308T"}}, {"131052-308U"}},
+        kind_case{"BR_CPF", {{"CPF 529.982.247-25", "529.982.247-25"}}, {"529.982.247-24"}},
+        kind_case{"IN_AADHAAR", {{"2341 2341 2346", "2341 2341 2346"}}, {"2341 2341 2347"}},
+        kind_case{"CA_SIN", {{"my SIN: 130-692-544", "130-692-544"}}, {"130-692-545"}},
+        kind_case{"PHONE_NUMBER",
+                  {{"call me on +44 7700 900 123", "+44 7700 900 123"},
+                   {"my number is (541) 754-3010", "(541) 754-3010"},
+                   {"ring 030 901820 after six", "030 901820"},
+                   {"at 345-899-3560x4587", "345-899-3560x4587"},
+                   {"01.84.17.61.18", "01.84.17.61.18"}},
+                  {"in 2019-2020", "10 000 000 people", "I ate 3 of 12", "on 2024-05-06",
+                   "between 1000 and 2000"}},
+        kind_case{"DATE_TIME",
+                  {{"born on 12 March 1985", "12 March 1985"},
+                   {"on March 3rd, 2001 we met", "March 3rd, 2001"},
+                   {"1985-03-12", "1985-03-12"},
+                   {"12/3/1985", "12/3/1985"},
+                   {"since 1999", "1999"},
+                   {"on Tuesday", "Tuesday"}},
+                  {"I may march on", "1/2 of it", "room 1234", "the second time"}},
+        kind_case{"AGE",
+                  {{"I am 31 years old", "31"},
+                   {"I'm 31.", "31"},
+                   {"a 65-year-old man", "65"},
+                   {"she turned 40 today", "40"},
+                   {"at the age of 66", "66"}},
+                  {"I have 31 books", "it is 12 degrees", "65 people", "for 3 years"}},
+        kind_case{
+            "ADDRESS",
+            {{"I live at 14 Crown Street", "14 Crown Street"},
+             {"in der Feldstrasse 42 wohnt er", "Feldstrasse 42"},
+             {"Rua do Arenque 1634", "Rua do Arenque 1634"},
+             {"Suite 501", "Suite 501"},
+             {"write to P.O. Box 104", "P.O. Box 104"},
+             {"SW1A 1AA", "SW1A 1AA"}},
+            {"walking down the street", "a long way to go", "I had 3 apples", "box 12 of them"}},
+        kind_case{"TITLE",
+                  {{"Mr. Smith came", "Mr."}, {"thanks Dr Jones", "Dr"}},
+                  {"the doctor came", "Miss you"}},
+        kind_case{"PERSON",
+                  {{"My name is Rubija", "Rubija"},
+                   {"I met John Smith today", "John Smith"},
+                   {"Vanessa P. Hertzog said no", "Vanessa P. Hertzog"},
+                   {"my brother Ludwig van Damme", "Ludwig van Damme"},
+                   {"Dear Zsófia,", "Zsófia"},
+                   {"my name is caleb", "caleb"},
+                   {"yesterday Anna's dog ran off", "Anna"},
+                   {"says O'Brien", "O'Brien"}},
+                  {"I feel good today", "Hope is what I need", "It Was The Best Day",
+                   "i will mark this as done", "In May I slept", "Happy Monday"}},
+        kind_case{"LOCATION",
+                  {{"she moved to New Zealand", "New Zealand"},
+                   {"in Berlin it rained", "Berlin"},
+                   {"we flew to Qaqortoq", "Qaqortoq"}},
+                  {"reading and writing", "a polar bear"}},
+        kind_case{"ORGANIZATION",
+                  {{"I work for Exversion Technologies Inc", "Exversion Technologies Inc"},
+                   {"at Davis, Reynolds and Williamson", "Davis, Reynolds and Williamson"}},
+                  {"good company"}},
+        kind_case{"NRP", {{"my Hungarian friend", "Hungarian"}}, {"a polish remover"}}),
+    [](const auto& each) { return std::string(each.param.kind); });
+
+TEST(Finder, FindsNothingInAnOrdinaryEntry) {
+  for (const char* text : {"", " ",
+                           "I slept badly again, but the walk after lunch helped a lot. I want to "
+                           "try that more often.",
+                           "today was ok i guess. felt tired, then a bit better",
+                           "Why do I always worry so much? It never helps!"}) {
+    EXPECT_THAT(find_in(text), testing::IsEmpty()) << text;
+  }
+}
+
+TEST(Finder, PutsTheKindInPlaceOfEachIdentifier) {
+  EXPECT_EQ(redacted("Mail ana@example.com or call +44 7700 900 123."),
+            "Mail [EMAIL] or call [PHONE].");
+}
+
+TEST(Finder, PrefersTheKindWithTheStrongerCheck) {
+  EXPECT_THAT(find_in("x 4111111111111111"),
+              testing::ElementsAre(found("CREDIT_CARD", "4111111111111111")));
+  EXPECT_THAT(find_in("on 192.168.10.1"),
+              testing::ElementsAre(found("IP_ADDRESS", "192.168.10.1")));
+}
+
+TEST(Finder, GivesDisjointSpansInOrderOfTheText) {
+  workspace work;
+  with_all_dates().find(
+      "Hi Anna, John Smith of Berlin wrote j@s.com on 2024-01-02 from 10.1.1.1, 14 Crown Street, "
+      "+1 541 754 3010",
+      work);
+  ASSERT_GE(work.spans.size(), 6U);
+  for (std::size_t i = 1; i < work.spans.size(); ++i)
+    EXPECT_LE(work.spans[i - 1].end, work.spans[i].start);
+}
+
+TEST(Finder, KeepsDatesApartFromBirthDatesWhereToldTo) {
+  finder_options options;
+  options.dates = date_rule::birth;
+  const finder births{options};
+  EXPECT_THAT(find_in("We met on 12 March 1985", births), testing::IsEmpty());
+  EXPECT_THAT(find_in("I was born on 12 March 1985", births),
+              testing::ElementsAre(found("DATE_TIME", "12 March 1985")));
+  options.dates = date_rule::full;
+  const finder full{options};
+  EXPECT_THAT(find_in("on Tuesday in 1999, or 12 March 1985", full),
+              testing::ElementsAre(found("DATE_TIME", "12 March 1985")));
+}
+
+TEST(Finder, RefusesATelephoneRegionThatDoesNotExist) {
+  finder_options options;
+  options.phone_regions = {"US", "Q9"};
+  EXPECT_THROW(finder{options}, std::invalid_argument);
+}
+
+TEST(Finder, DoesNotTakeItsOwnPlaceholdersForIdentifiers) {
+  std::string text;
+  for (int i = 0; i < static_cast<int>(identifier_type::count_); ++i) {
+    text += std::string("x ") + std::string(placeholder(static_cast<identifier_type>(i))) + " y ";
+  }
+  EXPECT_THAT(find_in(text), testing::IsEmpty());
+}
+
+TEST(Finder, WalksTextThatIsNoUtf8ToItsEnd) {
+  EXPECT_THAT(find_in("\xFF\xC3 ana@example.com \xE2\x82"),
+              testing::Contains(found("EMAIL_ADDRESS", "ana@example.com")));
+}
+
+TEST(Finder, SurvivesANameThatIsTrimmedToNothing) {
+  for (const auto& each : find_in("at 17031 2202 Rissik St Ap  Clean Powe130 s drops you off"))
+    EXPECT_FALSE(each.second.empty());
+}
+
+TEST(Finder, TakesTimeInProportionToTheText) {
+  // Runs of what rules look ahead for: each must be left after a bounded number of steps.
+  for (const char* unit : {"1-", "1 ", "A.", "a@", "John ", "::", "Mr. ", "www.", "AB12 ",
+                           "\n1 Rua ", "+1(", "de la "}) {
+    std::string text;
+    while (text.size() < 200'000) text += unit;
+    workspace work;
+    with_all_dates().find(text, work);
+    for (std::size_t i = 1; i < work.spans.size(); ++i)
+      ASSERT_LE(work.spans[i - 1].end, work.spans[i].start) << unit;
+  }
+}
+
+TEST(CodePoints, CountAsPythonCountsThem) {
+  const std::string text = "é€𝄞a";
+  EXPECT_EQ(code_points_before(text, 0, text.size()), 4U);
+  EXPECT_EQ(code_points_before(text, 0, 5), 2U);
+}
+
+}  // namespace
+}  // namespace sonder::anonymizer

@@ -1,0 +1,85 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace sonder::anonymizer {
+
+/// What a word may be. The first group comes from gazetteer/words.tsv, the second from the lists in
+/// lexicon.cpp.
+enum word_flag : std::uint64_t {
+  first_name = 1ULL << 0,
+  frequent_first_name = 1ULL << 1,
+  last_name = 1ULL << 2,
+  place = 1ULL << 3,
+  large_place = 1ULL << 4,
+  country = 1ULL << 5,
+  nationality = 1ULL << 6,
+  province = 1ULL << 7,
+  everyday = 1ULL << 8,     ///< also an ordinary English word
+  very_common = 1ULL << 9,  ///< and one of the most frequent
+  starts_phrase = 1ULL << 10,
+
+  honorific = 1ULL << 16,
+  greeting = 1ULL << 17,
+  name_cue = 1ULL << 18,       ///< "named", "called": a name follows
+  relation = 1ULL << 19,       ///< "brother", "boss": a name may follow
+  speech_verb = 1ULL << 20,    ///< "says": a name stands before
+  place_cue = 1ULL << 21,      ///< "in", "from"
+  street_suffix = 1ULL << 22,  ///< "Street"
+  street_prefix = 1ULL << 23,  ///< "Rua", "ul."
+  unit_word = 1ULL << 24,      ///< "Apt.", "Suite"
+  org_suffix = 1ULL << 25,     ///< "Inc", "Ltd"
+  month = 1ULL << 26,
+  weekday = 1ULL << 27,
+  birth_cue = 1ULL << 28,
+  age_cue = 1ULL << 29,
+  phone_cue = 1ULL << 30,
+  id_cue = 1ULL << 31,
+  name_particle = 1ULL << 32,  ///< "van", "de"
+  function_word = 1ULL << 33,  ///< never a name, however written
+  nhs_cue = 1ULL << 34,
+  ssn_cue = 1ULL << 35,
+  bsn_cue = 1ULL << 36,
+  sin_cue = 1ULL << 37,
+  licence_cue = 1ULL << 38,
+  postal_cue = 1ULL << 39,
+};
+
+constexpr std::uint64_t any_name = first_name | last_name;
+constexpr std::uint64_t any_place = place | large_place | country | province;
+
+/// The words and phrases that the rules know, by their folded form.
+///
+/// Immutable after construction and read by any thread. Owns its texts; looks up without
+/// allocating.
+class lexicon {
+ public:
+  static constexpr std::size_t word_bytes_max = 48;  ///< longer words are not in it
+  static constexpr std::size_t phrase_words_max = 4;
+
+  /// Reads the table that is built into the library.
+  lexicon();
+
+  /// Flags of a folded word or phrase (words divided by one space); 0 for unknown ones.
+  [[nodiscard]] std::uint64_t find(std::string_view folded) const noexcept;
+
+ private:
+  struct entry {
+    std::uint32_t tag = 0;  ///< high half of the hash
+    std::uint32_t text_at = 0;
+    std::uint64_t flags = 0;
+    std::uint8_t text_size = 0;
+  };
+
+  void add(std::string_view folded, std::uint64_t flags);
+
+  std::vector<entry> entries_;  ///< open addressing, size a power of two, at most half full
+  std::string texts_;
+  std::size_t used_ = 0;
+};
+
+}  // namespace sonder::anonymizer

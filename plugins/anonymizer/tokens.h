@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "identifier.h"
+#include "lexicon.h"
+
+namespace sonder::anonymizer {
+
+enum class token_kind : std::uint8_t {
+  word,    ///< letters, with apostrophes inside
+  number,  ///< ASCII digits only
+  mixed,   ///< letters and digits
+  mark,    ///< anything else, one code point each; 's too
+};
+
+enum class gap : std::uint8_t { none, space, line_break };
+
+/// A piece of a text between white space and marks.
+struct token {
+  std::uint32_t start = 0;
+  std::uint32_t end = 0;
+  std::uint64_t flags = 0;  ///< of lexicon.h; of words
+  token_kind kind = token_kind::mark;
+  gap before = gap::none;
+  bool capitalised = false;  ///< starts with an upper-case letter
+  bool upper = false;        ///< two letters or more, none lower-case
+  bool starts_sentence = false;
+  identifier_type claimed_as =
+      identifier_type::count_;  ///< what it is part of already; count_: nothing
+  char mark = 0;                ///< of a mark in ASCII; '\1' for 's
+
+  [[nodiscard]] bool claimed() const noexcept { return claimed_as != identifier_type::count_; }
+};
+
+/// What one byte scan says about a text, so that whole families of rules can be left out.
+struct text_traits {
+  bool has_digit = false;
+  bool has_at = false;
+  bool has_dot_inside = false;  ///< a dot or colon between characters that are no spaces
+  bool has_upper = false;
+  bool has_lower = false;
+  bool has_non_ascii = false;
+  bool case_informs = false;  ///< capitals stand where a careful writer puts them
+};
+
+/// The memory of one thread's searches; kept between texts so that a steady state allocates
+/// nothing. Not shared.
+struct workspace {
+  std::string_view text;
+  text_traits traits;
+  std::vector<token> tokens;
+  std::vector<span> spans;  ///< what was found: disjoint, by ascending start
+  std::vector<int> shapes;  ///< scratch of RE2::Set
+  std::string scratch;
+};
+
+/// Divides `text` into tokens, looks the words up and finds where sentences begin.
+void tokenise(std::string_view text, const lexicon& words, workspace& work);
+
+/// The folded word, in `buffer`, which must have `lexicon::word_bytes_max` bytes; empty if it is
+/// longer.
+[[nodiscard]] std::string_view folded_word(std::string_view word, char* buffer) noexcept;
+
+}  // namespace sonder::anonymizer

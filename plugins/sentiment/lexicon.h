@@ -1,0 +1,108 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace sonder::sentiment {
+
+/// What a word does in VADER's rules; a word may do several things.
+enum role : std::uint32_t {
+  rated = 1U << 0U,     // has a rating in the lexicon
+  booster = 1U << 1U,   // "very", "hardly": changes the next rated word by entry::boost
+  negation = 1U << 2U,  // "not", any "...n't"
+  least = 1U << 3U,     // negates unless after "at" or "very"
+  at_or_very = 1U << 4U,
+  never = 1U << 5U,
+  so_or_this = 1U << 6U,  // "never so good" is praise
+  without = 1U << 7U,
+  doubt = 1U << 8U,  // "without doubt"
+  no = 1U << 9U,     // negates a rated word after it instead of counting itself
+  or_nor = 1U << 10U,
+  contrast = 1U << 11U,  // "but"
+  kind = 1U << 12U,      // "kind of": no praise
+  of = 1U << 13U,
+  ends_phrase = 1U << 14U,           // last word of an idiom
+  valence_dropped = 1U << 15U,       // a name more often than a word, however written
+  name_if_title = 1U << 16U,         // "Grace"
+  name_inside_sentence = 1U << 17U,  // "my sister Joy"
+  says_person = 1U << 18U,           // verb that people are the subject of: "Joy feels"
+  quiet = 1U << 19U,                 // feeling of low activation
+};
+
+struct entry {
+  float rating = 0;
+  float boost = 0;
+  std::uint32_t roles = 0;
+};
+
+/// Position of an entry in the lexicon; 0 is the word that nobody knows.
+using entry_index = std::uint16_t;
+
+struct phrase {
+  static constexpr std::size_t words_max = 3;
+  std::array<entry_index, words_max> words{};
+  std::uint8_t size = 0;
+  bool rates = false;  // false: a booster of several words ("sort of")
+  float value = 0;
+};
+
+/// The words, emoji and idioms that move valence. Immutable after `parse`, safe to share by
+/// threads.
+class lexicon {
+ public:
+  /// Reads the table written by training/make_lexicon.py and adds the words of the rules (boosters,
+  /// negations, idioms). Throws std::invalid_argument naming the line; used once, at start.
+  static lexicon parse(std::string_view table);
+
+  /// The table that is linked into this library.
+  static const lexicon& shipped();
+
+  /// `word` is folded; 16 bytes past its end must be readable.
+  [[nodiscard]] entry_index find(std::string_view word) const noexcept;
+  [[nodiscard]] const entry& operator[](entry_index index) const noexcept {
+    return entries_[index];
+  }
+
+  /// The words of an emoji's name; empty for one that is not in the table.
+  [[nodiscard]] std::span<const entry_index> name_of(char32_t emoji) const noexcept;
+  [[nodiscard]] std::span<const phrase> phrases() const noexcept { return phrases_; }
+  /// The first so many of phrases() are boosters of several words.
+  [[nodiscard]] std::size_t dampening_phrases() const noexcept { return dampening_phrases_; }
+  [[nodiscard]] entry_index plain_negation() const noexcept { return plain_negation_; }
+  [[nodiscard]] std::size_t size() const noexcept { return entries_.size() - 1; }
+
+ private:
+  struct emoji_name {
+    char32_t emoji;
+    std::uint32_t first, count;
+  };
+  entry_index add(std::string_view word);
+  void add_rules();
+  void add_phrase(std::string_view words, bool rates, float value);
+  void add_emoji(std::string_view emoji, std::string_view name);
+  void place(std::uint64_t hash, entry_index index);
+
+  struct spelling {
+    std::uint32_t begin, size;
+  };
+  std::vector<entry> entries_{1};
+  std::vector<spelling> spellings_{1};
+  std::string letters_;  // of all words, one after the other
+  std::vector<std::uint64_t>
+      slots_;  // open addressing: tag in the upper 48 bits, entry in the lower 16
+  std::vector<std::uint64_t>
+      filter_;  // a bit a hash: most words of a text are not here, and this fits the first cache
+  std::vector<emoji_name> emoji_;  // by code point
+  std::vector<entry_index> emoji_words_;
+  std::vector<phrase> phrases_;
+  std::size_t dampening_phrases_ = 0;
+  entry_index plain_negation_ = 0;
+};
+
+}  // namespace sonder::sentiment

@@ -1,0 +1,349 @@
+#include "sentiment/scorer.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace sonder::sentiment {
+namespace {
+
+// VADER's constants, found empirically from ratings of 20 people (Hutto & Gilbert 2014,
+// section 3.3).
+constexpr double capitals_step = 0.733;
+constexpr double negation_factor = -0.74;
+constexpr double distance_factors[] = {1.0, 0.95, 0.9};
+constexpr double never_so_factor = 1.25;
+constexpr double before_contrast = 0.5, after_contrast = 1.5;
+constexpr double exclamation_step = 0.292;
+constexpr std::size_t exclamations_max = 4;
+constexpr double question_step = 0.18, questions_cap = 0.96;
+constexpr double normalisation = 15.0;
+constexpr std::size_t look_back = 3;
+
+// Ours. A stretched word ("loooove") is emphasised about as much as by a booster (Brody &
+// Diakopoulos 2011).
+constexpr double stretch_step = 0.293;
+// What a rating says about activation for words like "calm" and "sad", against words like
+// "furious".
+constexpr double quiet_share = 0.35;
+constexpr std::size_t stretched_bytes_max = 64;
+// Scratch memory larger than this is given back after an unusually long text.
+constexpr std::size_t scratch_bytes_max = 1U << 20U;
+
+double squash(double x) {
+  return x / std::sqrt(x * x + normalisation);
+}
+double away_from_zero(double valence, double step) {
+  return valence > 0 ? valence + step : valence - step;
+}
+
+}  // namespace
+
+/// Valence as the rules have it so far, and how activated the word is regardless of its sign.
+struct scorer::reading {
+  double valence;
+  double activation;
+};
+
+entry_index scorer::look_up_stretched(std::string_view folded) const {
+  if (folded.size() > stretched_bytes_max) return 0;
+  for (const std::size_t keep : {2U, 1U}) {
+    char squeezed[stretched_bytes_max + text::chunk_list::padding] = {};
+    std::size_t size = 0, repeats = 0;
+    char before = '\0';
+    for (const char c : folded) {
+      repeats = c == before ? repeats + 1 : 1;
+      before = c;
+      if (repeats <= keep) squeezed[size++] = c;
+    }
+    if (const entry_index found = lexicon_.find({squeezed, size}); found != 0) return found;
+  }
+  return 0;
+}
+
+entry_index scorer::look_up(const text::chunk& c) const {
+  const std::string_view folded = chunks_.folded(c);
+  entry_index found = lexicon_.find(folded);
+  if (found != 0) return found;
+  if (c.stretched && rules_ == rule_set::sonder) found = look_up_stretched(folded);
+  if (found == 0 && c.punctuated_inside && folded.find("n't") != std::string_view::npos)
+    return lexicon_.plain_negation();
+  return found;
+}
+
+bool scorer::is_name(std::size_t chunk, const entry& e) const {
+  if ((e.roles & valence_dropped) != 0) return true;
+  const auto& chunks = chunks_.chunks();
+  const text::chunk& c = chunks[chunk];
+  if (c.letters != text::letter_case::title) return false;
+  if ((e.roles & name_if_title) != 0) return true;
+  const bool has_next = chunk + 1 < chunks.size();
+  if (c.opens_sentence)
+    return has_next &&
+           (lexicon_[lexicon_.find(chunks_.folded(chunks[chunk + 1]))].roles & says_person) != 0;
+  // In A Headline Every Word Has A Capital: that says nothing.
+  const bool title_before =
+      chunks[chunk - 1].letters == text::letter_case::title && !chunks[chunk - 1].opens_sentence;
+  const bool title_after = has_next && chunks[chunk + 1].letters == text::letter_case::title;
+  return !(title_before && title_after);
+}
+
+void scorer::add_word(entry_index index, bool upper, std::size_t chunk) {
+  const std::uint32_t r = lexicon_[index].roles;
+  roles_seen_ |= r;
+  words_.push_back({r, std::uint32_t(chunk), index, upper});
+}
+
+void scorer::read_words() {
+  constexpr std::uint32_t maybe_name = valence_dropped | name_if_title | name_inside_sentence;
+  const auto& chunks = chunks_.chunks();
+  words_.clear();
+  roles_seen_ = 0;
+  std::size_t uppers = 0, others = 0;
+  for (std::size_t i = 0; i < chunks.size(); ++i) {
+    const text::chunk& c = chunks[i];
+    if (c.kind == text::chunk_kind::word) [[likely]] {
+      entry_index index = look_up(c);
+      const bool upper = c.letters == text::letter_case::upper;
+      if ((lexicon_[index].roles & maybe_name) != 0 && rules_ == rule_set::sonder &&
+          is_name(i, lexicon_[index]))
+        index = 0;
+      (upper ? uppers : others) += 1;
+      add_word(index, upper, i);
+    } else if (c.kind == text::chunk_kind::placeholder) {
+      add_word(0, false, i);
+    } else {
+      const auto name = lexicon_.name_of(c.emoji);
+      for (const entry_index index : name) add_word(index, false, i);
+      others += name.empty() ? 1 : name.size();
+      if (name.empty()) add_word(0, false, i);
+    }
+  }
+  capitals_stand_out_ = uppers > 0 && others > 0;
+}
+
+bool scorer::matches(const phrase& p, std::size_t first) const {
+  if (first + p.size > words_.size()) return false;
+  for (std::size_t i = 0; i < p.size; ++i) {
+    if (words_[first + i].index != p.words[i]) return false;
+  }
+  return true;
+}
+
+void scorer::find_phrases() {
+  matches_.clear();
+  if (rules_ == rule_set::vader || (roles_seen_ & ends_phrase) == 0) return;
+  for (std::size_t last = 1; last < words_.size(); ++last) {
+    if (!has(last, ends_phrase)) continue;
+    for (const phrase& p : lexicon_.phrases()) {
+      if (!p.rates || p.size > last + 1) continue;
+      const std::size_t first = last + 1 - p.size;
+      if (!matches(p, first) || (!matches_.empty() && matches_.back().last >= first)) continue;
+      matches_.push_back({std::uint32_t(first), std::uint32_t(last), &p});
+      break;
+    }
+  }
+}
+
+double scorer::booster_of(std::size_t at, double valence) const {
+  double step = lexicon_[words_[at].index].boost;
+  if (step == 0) return 0;
+  if (valence < 0) step = -step;
+  if (words_[at].upper && capitals_stand_out_)
+    step = away_from_zero(valence, capitals_step) - valence + step;
+  return step;
+}
+
+void scorer::apply_negation(double& valence, std::size_t at, std::size_t distance) const {
+  const auto so_or_this_at = [&](std::size_t back) { return has(at - back, so_or_this); };
+  if (distance == 2) {
+    if (has(at - 2, never) && so_or_this_at(1)) {
+      valence *= never_so_factor;
+      return;
+    }
+    if (has(at - 2, without) && has(at - 1, doubt)) return;
+  } else if (distance == 3) {
+    // "haven't been this good" is praise too. The published program amplifies any word after "so"
+    // or "this" here, for want of parentheses.
+    const bool never_so = rules_ == rule_set::vader
+                              ? (has(at - 3, never) && so_or_this_at(2)) || so_or_this_at(1)
+                              : (has(at - 3, never) && so_or_this_at(2)) ||
+                                    (has(at - 3, negation) && so_or_this_at(1));
+    if (never_so) {
+      valence *= never_so_factor;
+      return;
+    }
+    if (has(at - 3, without) && (has(at - 2, doubt) || has(at - 1, doubt))) return;
+  }
+  if (has(at - distance, negation)) valence *= negation_factor;
+}
+
+void scorer::apply_vader_idioms(double& valence, std::size_t at) const {
+  // The program looks around words that have three others before them, in this order; the first of
+  // the five wins, then those that begin at the word itself.
+  const auto value_of = [&](std::size_t first, std::size_t size, bool rates) -> const phrase* {
+    for (const phrase& p : lexicon_.phrases()) {
+      if (p.rates == rates && p.size == size && matches(p, first)) return &p;
+    }
+    return nullptr;
+  };
+  const std::pair<std::size_t, std::size_t> around[] = {{1, 2}, {2, 3}, {2, 2}, {3, 3}, {3, 2}};
+  for (const auto& [back, size] : around) {
+    if (const phrase* p = value_of(at - back, size, true)) {
+      valence = double(p->value);
+      break;
+    }
+  }
+  for (const std::size_t size : {2U, 3U}) {
+    if (const phrase* p = value_of(at, size, true)) valence = double(p->value);
+  }
+  const std::pair<std::size_t, std::size_t> before[] = {{3, 3}, {3, 2}, {2, 2}};
+  for (const auto& [back, size] : before) {
+    if (const phrase* p = value_of(at - back, size, false)) valence += double(p->value);
+  }
+}
+
+bool scorer::is_negated_by_no(std::size_t at) const {
+  return (at > 0 && has(at - 1, no)) || (at > 1 && has(at - 2, no)) ||
+         (at > 2 && has(at - 3, no) && has(at - 1, or_nor));
+}
+
+void scorer::apply_word_before(reading& r, std::size_t at, std::size_t distance) const {
+  const std::size_t before = at - distance;
+  if (has(before, rated)) return;
+  const double step = booster_of(before, r.valence) * distance_factors[distance - 1];
+  r.activation += r.valence < 0 ? -step : step;
+  r.valence += step;
+  apply_negation(r.valence, at, distance);
+}
+
+void scorer::rate(std::size_t at) {
+  const entry& e = lexicon_[words_[at].index];
+  const bool exact = rules_ == rule_set::vader;
+  reading r{double(e.rating),
+            std::abs(double(e.rating)) * ((e.roles & quiet) != 0 ? quiet_share : 1.0)};
+  if ((e.roles & no) != 0 && at + 1 < words_.size() && has(at + 1, rated)) r = {0, 0};
+  if (is_negated_by_no(at)) r.valence = double(e.rating) * negation_factor;
+  if (!exact && r.valence == 0) return;
+  if (words_[at].upper && capitals_stand_out_) {
+    r.valence = away_from_zero(r.valence, capitals_step);
+    r.activation += capitals_step;
+  }
+  if (!exact && chunks_.chunks()[words_[at].chunk].stretched) {
+    r.valence = away_from_zero(r.valence, stretch_step);
+    r.activation += stretch_step;
+  }
+  for (std::size_t distance = 1; distance <= look_back && distance <= at; ++distance) {
+    apply_word_before(r, at, distance);
+    if (exact && distance == 3 && !has(at - 3, rated)) apply_vader_idioms(r.valence, at);
+  }
+  if (!exact && at > 1) {
+    for (const phrase& p : lexicon_.phrases().first(lexicon_.dampening_phrases())) {
+      if (at >= p.size && matches(p, at - p.size))
+        r.valence = away_from_zero(r.valence, double(p.value));
+    }
+  }
+  if (at > 0 && has(at - 1, least) && !has(at - 1, rated) && !(at > 1 && has(at - 2, at_or_very)))
+    r.valence *= negation_factor;
+  if (r.valence == 0) return;
+  ratings_.push_back({std::uint32_t(at), r.valence});
+  activation_ += std::max(0.0, r.activation);
+}
+
+void scorer::rate_phrase(std::size_t at, const phrase& idiom) {
+  reading r{double(idiom.value), std::abs(double(idiom.value))};
+  for (std::size_t distance = 1; distance <= look_back && distance <= at; ++distance)
+    apply_word_before(r, at, distance);
+  if (r.valence == 0) return;
+  ratings_.push_back({std::uint32_t(at), r.valence});
+  activation_ += std::max(0.0, r.activation);
+}
+
+void scorer::apply_contrast() {
+  if (contrast_at_ >= words_.size()) return;
+  if (rules_ == rule_set::sonder) {
+    for (rating& r : ratings_)
+      r.valence *= r.word < contrast_at_ ? before_contrast : after_contrast;
+    return;
+  }
+  // The program finds the position of a value by searching the list for an equal one, so that equal
+  // values share the fate of the first.
+  for (std::size_t i = 0; i < ratings_.size(); ++i) {
+    const auto first = std::find_if(ratings_.begin(), ratings_.end(), [&](const rating& r) {
+      return r.valence == ratings_[i].valence;
+    });
+    if (first->word < contrast_at_) {
+      first->valence *= before_contrast;
+    } else if (first->word > contrast_at_) {
+      first->valence *= after_contrast;
+    }
+  }
+}
+
+double scorer::emphasis() const {
+  const double exclaimed =
+      exclamation_step * double(std::min(chunks_.exclamations(), exclamations_max));
+  const std::size_t questions = chunks_.questions();
+  const double asked = questions < 2    ? 0
+                       : questions <= 3 ? question_step * double(questions)
+                                        : questions_cap;
+  return exclaimed + asked;
+}
+
+mood scorer::sum_up(std::string_view text) {
+  mood result;
+  const auto& chunks = chunks_.chunks();
+  for (const rating& r : ratings_) {
+    const text::chunk& c = chunks[words_[r.word].chunk];
+    contributions_.push_back({c.begin, c.end, r.valence});
+    result.raw += r.valence;
+  }
+  const double added = emphasis();
+  if (result.raw != 0 && added != 0) {
+    const std::size_t first = std::min(text.find('!'), text.find('?'));
+    std::size_t last = text.size();
+    while (text[last - 1] != '!' && text[last - 1] != '?') --last;
+    const double signed_emphasis = result.raw > 0 ? added : -added;
+    contributions_.push_back({std::uint32_t(first), std::uint32_t(last), signed_emphasis});
+    result.raw += signed_emphasis;
+  }
+  result.valence = squash(result.raw);
+  const double felt = ratings_.empty() ? 0 : activation_ / std::sqrt(double(ratings_.size()));
+  result.arousal = squash(felt + added);
+  return result;
+}
+
+mood scorer::score(std::string_view text) {
+  text = text.substr(0, text::chunk_list::text_bytes_max);
+  chunks_.scan(text, rules_ == rule_set::vader ? text::inner_punctuation::keep
+                                               : text::inner_punctuation::split);
+  ratings_.clear();
+  contributions_.clear();
+  activation_ = 0;
+  read_words();
+  find_phrases();
+  contrast_at_ = std::uint32_t(words_.size());
+  std::size_t next_phrase = 0;
+  for (std::size_t at = 0; at < words_.size(); ++at) {
+    if (next_phrase < matches_.size() && matches_[next_phrase].first == at) {
+      rate_phrase(at, *matches_[next_phrase].idiom);
+      at = matches_[next_phrase++].last;
+      continue;
+    }
+    const std::uint32_t r = roles(at);
+    if ((r & contrast) != 0 && contrast_at_ == words_.size()) contrast_at_ = std::uint32_t(at);
+    if ((r & (rated | booster)) != rated)
+      continue;  // a booster that is rated counts as booster only
+    if ((r & kind) != 0 && at + 1 < words_.size() && has(at + 1, of)) continue;
+    rate(at);
+  }
+  apply_contrast();
+  const mood result = sum_up(text);
+  if (text.size() > scratch_bytes_max) {
+    chunks_.release_above(scratch_bytes_max);
+    words_ = {};
+    ratings_ = {};
+  }
+  return result;
+}
+
+}  // namespace sonder::sentiment

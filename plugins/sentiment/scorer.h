@@ -1,0 +1,101 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "sentiment/lexicon.h"
+#include "text/chunks.h"
+
+namespace sonder::sentiment {
+
+/// How pleasant and how activated a text is (the circumplex of affect, Russell 1980).
+struct mood {
+  double valence = 0;  // [-1, 1]: raw / sqrt(raw^2 + 15), VADER's "compound"
+  double arousal = 0;  // [0, 1)
+  double raw = 0;      // the sum of the contributions
+};
+
+/// What one place of the text gave to mood::raw. Bytes [begin, end).
+struct contribution {
+  std::uint32_t begin, end;
+  double value;
+};
+
+/// Which reading of VADER's rules: the published program's to the letter, oddities of its code
+/// included (for the parity test), or ours, whose differences README.md lists.
+enum class rule_set : std::uint8_t { vader, sonder };
+
+/// VADER's rules (Hutto & Gilbert 2014) over a lexicon: negation, boosters that fade with distance,
+/// contrast, capitals, punctuation, emoji, idioms.
+///
+/// Confined to one thread; keeps its scratch memory, so that a steady state allocates nothing.
+/// Takes any bytes. Cost is linear in the text.
+class scorer {
+ public:
+  explicit scorer(const lexicon& words, rule_set rules = rule_set::sonder)
+      : lexicon_(words), rules_(rules) {}
+
+  [[nodiscard]] mood score(std::string_view text);
+
+  /// Of the last scored text, in its order; they sum to mood::raw exactly when added front to back.
+  /// Punctuation that emphasises comes last, spanning from the first to the last such mark.
+  [[nodiscard]] std::span<const contribution> contributions() const noexcept {
+    return contributions_;
+  }
+
+ private:
+  struct word {
+    std::uint32_t roles;  // of lexicon[index]
+    std::uint32_t chunk;
+    entry_index index;
+    bool upper;
+  };
+  struct reading;  // of one rated word, while the rules change it
+
+  void read_words();
+  void add_word(entry_index index, bool upper, std::size_t chunk);
+  entry_index look_up(const text::chunk& c) const;
+  entry_index look_up_stretched(std::string_view folded) const;
+  [[nodiscard]] bool is_name(std::size_t chunk, const entry& e) const;
+  void find_phrases();
+  void rate(std::size_t at);
+  void rate_phrase(std::size_t at, const phrase& idiom);
+  void apply_word_before(reading& r, std::size_t at, std::size_t distance) const;
+  void apply_negation(double& valence, std::size_t at, std::size_t distance) const;
+  [[nodiscard]] bool is_negated_by_no(std::size_t at) const;
+  [[nodiscard]] double booster_of(std::size_t at, double valence) const;
+  void apply_vader_idioms(double& valence, std::size_t at) const;
+  void apply_contrast();
+  [[nodiscard]] double emphasis() const;
+  [[nodiscard]] mood sum_up(std::string_view text);
+  [[nodiscard]] bool matches(const phrase& p, std::size_t first) const;
+  [[nodiscard]] std::uint32_t roles(std::size_t at) const { return words_[at].roles; }
+  [[nodiscard]] bool has(std::size_t at, std::uint32_t wanted) const {
+    return (roles(at) & wanted) != 0;
+  }
+
+  struct rating {
+    std::uint32_t word;
+    double valence;
+  };
+  struct phrase_match {
+    std::uint32_t first, last;
+    const phrase* idiom;
+  };
+
+  const lexicon& lexicon_;
+  rule_set rules_;
+  text::chunk_list chunks_;
+  std::vector<word> words_;
+  std::vector<rating> ratings_;
+  std::vector<phrase_match> matches_;
+  std::vector<contribution> contributions_;
+  double activation_ = 0;
+  std::uint32_t roles_seen_ = 0;  // of all words
+  bool capitals_stand_out_ = false;
+  std::uint32_t contrast_at_ = 0;  // first "but"; words_.size() if none
+};
+
+}  // namespace sonder::sentiment
