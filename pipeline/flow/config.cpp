@@ -1,0 +1,466 @@
+#include "flow/config.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <tuple>
+
+#include "flow/config_reader.h"
+#include "flow/config_yaml.h"
+#include "plugin/config_schema.h"
+#include "privacy/label.h"
+#include "privacy/purposes.h"
+
+namespace sonder {
+namespace {
+
+constexpr std::int64_t minute_ms = 60'000;
+constexpr std::int64_t hour_ms = 60 * minute_ms;
+constexpr std::int64_t day_ms = 24 * hour_ms;
+constexpr std::int64_t partitions_max = 1'024;
+constexpr std::size_t entries_max = 256;  ///< topics, stages, sinks or secrets of one flow
+constexpr std::size_t profiles_max = 16;
+constexpr std::size_t name_bytes_max = 100;
+constexpr std::size_t topic_bytes_max = 249;  ///< Kafka's
+
+bool is_made_of(std::string_view name, std::size_t bytes_max, std::string_view extra) {
+  return !name.empty() && name.size() <= bytes_max &&
+         std::all_of(name.begin(), name.end(), [&](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                  extra.find(c) != std::string_view::npos;
+         });
+}
+
+template <class Options>
+std::vector<std::string> names_of(const std::vector<Options>& all) {
+  std::vector<std::string> names;
+  for (const auto& each : all) names.push_back(each.name);
+  return names;
+}
+
+/// Turns the tree of one flow file into options. One use.
+class flow_reader {
+ public:
+  flow_reader(yaml_document& document, const std::string& path)
+      : document_(document), folder_(std::filesystem::path(path).parent_path()) {
+    flow_.file = path;
+  }
+
+  flow_options read() {
+    map_reader top(document_, document_.root, document_.root, "");
+    top.require("flow", "its name");
+    top.text("flow", flow_.name);
+    check_name(document_.root.find("flow"), "flow", flow_.name);
+    std::string schemas;
+    top.text("schemas", schemas);
+    schema_folder_ = resolve(schemas);
+    read_log(top);
+    read_run(top);
+    for_each_entry(top, "secrets", "secret", [this](const auto& m) { read_secret(m); });
+    for_each_entry(top, "topics", "topic", [this](const auto& m) { read_topic(m); });
+    for_each_entry(top, "stages", "stage", [this](const auto& m) { read_stage(m); });
+    for_each_entry(top, "sinks", "sink", [this](const auto& m) { read_sink(m); });
+    top.require("topics", "the topics that it reads and writes");
+    top.texts("plugins", flow_.plugin_dirs);
+    for (auto& dir : flow_.plugin_dirs) dir = resolve(dir);
+    read_dead_letter(top);
+    top.finish();
+    return std::move(flow_);
+  }
+
+ private:
+  [[nodiscard]] std::string resolve(const std::string& path) const {
+    if (path.empty()) return folder_.string();
+    const std::filesystem::path p(path);
+    return (p.is_absolute() ? p : folder_ / p).lexically_normal().string();
+  }
+
+  void check_name(const yaml_value* at, const std::string& what, const std::string& name) {
+    if (at == nullptr || at->is != yaml_value::kind::scalar || at->unresolved) return;
+    if (is_made_of(name, name_bytes_max, "_-")) return;
+    document_.report(*at, "name of a " + what +
+                              " must be made of letters, digits, \"_\" and \"-\", at most " +
+                              std::to_string(name_bytes_max) + ", not " + found(*at));
+  }
+
+  template <class Read>
+  void for_each_entry(map_reader& top, const std::string& section, const std::string& what,
+                      const Read& read) {
+    const auto* entries = top.take(section);
+    if (entries == nullptr) return;
+    if (entries->is != yaml_value::kind::map) {
+      document_.report(*entries,
+                       "\"" + section + "\" must be a map of names, not " + found(*entries));
+      return;
+    }
+    if (entries->members.size() > entries_max) {
+      document_.report(*entries, "\"" + section + "\" has more than " +
+                                     std::to_string(entries_max) + " entries");
+      return;
+    }
+    for (const auto& m : entries->members) {
+      check_name(&m.key_at, what, m.key);
+      read(m);
+    }
+  }
+
+  void read_log(map_reader& top) {
+    const auto* value = top.take("log");
+    if (value == nullptr) return;
+    flow_.log.at = document_.place(*value);
+    map_reader log(document_, *value, *value, "log");
+    log.one_of("kind", {"embedded"}, flow_.log.kind);
+    log.text("dir", flow_.log.dir);
+    log.boolean("fsync", flow_.log.fsync);
+    log.finish();
+    if (!flow_.log.dir.empty()) flow_.log.dir = resolve(flow_.log.dir);
+  }
+
+  void read_run(map_reader& top) {
+    const auto* value = top.take("run");
+    if (value == nullptr) return;
+    map_reader run(document_, *value, *value, "run");
+    run.whole("threads", 0, 256, flow_.threads);
+    run.whole("batch_rows", 1, 65'536, flow_.batch_rows);
+    run.duration("commit_interval", 1, minute_ms, flow_.commit_interval_ms);
+    run.size("outbox_max", 1 << 20, std::int64_t{16} << 30, flow_.outbox_bytes_max);
+    run.duration("future_max", 0, 3'660 * day_ms, flow_.future_ms_max);
+    run.duration("drain_max", 0, hour_ms, flow_.drain_ms_max);
+    run.whole("http_port", -1, 65'535, flow_.http_port);
+    run.finish();
+  }
+
+  void read_secret(const yaml_value::member& m) {
+    secret_options secret;
+    secret.at = document_.place(m.key_at);
+    map_reader reader(document_, m.value, m.key_at, "secret \"" + m.key + "\"");
+    reader.text("file", secret.file);
+    reader.text("environment", secret.environment);
+    reader.finish();
+    const bool has_file = m.value.find("file") != nullptr;
+    if (has_file == (m.value.find("environment") != nullptr)) {
+      document_.report(m.key_at,
+                       "secret \"" + m.key + "\" needs either \"file\" or \"environment\"");
+    }
+    if (has_file) secret.file = resolve(secret.file);
+    flow_.secrets.emplace(m.key, std::move(secret));
+  }
+
+  void read_topic(const yaml_value::member& m) {
+    topic_options topic;
+    topic.at = document_.place(m.key_at);
+    topic.name = m.key;
+    topic.topic = m.key;
+    map_reader reader(document_, m.value, m.key_at, "topic \"" + m.key + "\"");
+    reader.note_places(topic.where);
+    reader.require("schema", "the .avsc file of its records");
+    reader.text("topic", topic.topic);
+    reader.text("schema", topic.schema);
+    reader.text("subject", topic.subject);
+    reader.texts("key", topic.key);
+    reader.text("event_time", topic.event_time);
+    reader.whole("partitions", 1, partitions_max, topic.partitions);
+    std::string role = "event";
+    reader.one_of("role", {"event", "table"}, role);
+    topic.role = role == "table" ? topic_role::table : topic_role::event;
+    reader.boolean("compact", topic.compact);
+    reader.boolean("feedback", topic.feedback);
+    reader.boolean("log_append_time", topic.log_append_time);
+    std::string framing = "confluent";
+    reader.one_of("framing", {"confluent", "bare"}, framing);
+    topic.bare = framing == "bare";
+    reader.duration("retention", 1'000, 36'600 * day_ms, topic.retention_ms);
+    reader.size("retention_size", 1 << 10, std::int64_t{1} << 50, topic.retention_bytes);
+    reader.texts("carries", topic.carries);
+    reader.text("purpose", topic.purpose);
+    reader.text("recipient", topic.recipient);
+    reader.finish();
+    if (const auto* at = m.value.find("topic");
+        at != nullptr && !is_made_of(topic.topic, topic_bytes_max, "._-")) {
+      document_.report(*at,
+                       "name of a topic in the log must be made of letters, digits, \".\", \"_\" "
+                       "and \"-\", at most " +
+                           std::to_string(topic_bytes_max) + ", not " + found(*at));
+    }
+    if (!topic.schema.empty()) {
+      topic.schema =
+          (std::filesystem::path(schema_folder_) / topic.schema).lexically_normal().string();
+    }
+    if (topic.key.empty() && !topic.subject.empty()) topic.key = {topic.subject};
+    check_purpose_at(m.value.find("purpose"), topic.purpose);
+    if (auto known = category_set::parse(topic.carries); !known) {
+      document_.report(*m.value.find("carries"),
+                       "\"carries\" of topic \"" + m.key + "\": " + known.error().message);
+    }
+    flow_.topics.push_back(std::move(topic));
+  }
+
+  void check_purpose_at(const yaml_value* at, const std::string& purpose) {
+    if (at == nullptr || at->is != yaml_value::kind::scalar || at->unresolved) return;
+    if (auto known = check_purpose(purpose); !known) document_.report(*at, known.error().message);
+  }
+
+  void read_stage(const yaml_value::member& m) {
+    stage_options stage;
+    stage.at = document_.place(m.key_at);
+    stage.name = m.key;
+    const auto what = "stage \"" + m.key + "\"";
+    map_reader reader(document_, m.value, m.key_at, what);
+    reader.note_places(stage.where);
+    reader.require("plugin", "a name, or the path of a .so");
+    reader.require("in", "what each of the plugin's inputs reads, as in {events: journal}");
+    reader.text("plugin", stage.plugin);
+    if (stage.plugin.find('/') != std::string::npos) stage.plugin = resolve(stage.plugin);
+    read_inputs(reader, what, stage);
+    reader.text("purpose", stage.purpose);
+    check_purpose_at(m.value.find("purpose"), stage.purpose);
+    reader.texts("trust", stage.trust);
+    reader.whole("attempts_max", 1, 100, stage.attempts_max);
+    reader.duration("retry", 1, hour_ms, stage.retry_ms);
+    reader.duration("retry_max", 1, hour_ms, stage.retry_ms_max);
+    reader.duration("deadline", 10, hour_ms, stage.deadline_ms);
+    if (const auto* config = reader.take("config")) {
+      if (config->is != yaml_value::kind::map && !config->unresolved) {
+        document_.report(*config,
+                         "\"config\" of " + what + " must be a map, not " + found(*config));
+      }
+      stage.config_json = yaml_to_json(document_, *config, stage.config_at);
+    }
+    reader.finish();
+    flow_.stages.push_back(std::move(stage));
+  }
+
+  void read_inputs(map_reader& reader, const std::string& what, stage_options& stage) {
+    const auto* in = reader.take("in");
+    if (in == nullptr) return;
+    if (in->is != yaml_value::kind::map) {
+      document_.report(
+          *in, "\"in\" of " + what + " must be a map from the plugin's inputs, not " + found(*in));
+      return;
+    }
+    for (const auto& port : in->members) {
+      input_options input;
+      input.at = document_.place(port.key_at);
+      input.port = port.key;
+      read_from(port.value, port.key_at, "input \"" + port.key + "\" of " + what, false, input);
+      stage.in.push_back(std::move(input));
+    }
+  }
+
+  void read_sink(const yaml_value::member& m) {
+    sink_options sink;
+    sink.at = document_.place(m.key_at);
+    sink.topic = m.key;
+    sink.where["topic"] = sink.at;
+    read_from(m.value, m.key_at, "sink \"" + m.key + "\"", true, sink);
+    flow_.sinks.push_back(std::move(sink));
+  }
+
+  /// `anonymize.out`, or `{from: anonymize.out, fields: {...}}`.
+  template <class Options>
+  void read_from(const yaml_value& value, const yaml_value& at, const std::string& what, bool sink,
+                 Options& options) {
+    options.where["from"] = document_.place(value);
+    if (value.is == yaml_value::kind::scalar) {
+      options.from = value.text;
+      return;
+    }
+    map_reader reader(document_, value, at, what);
+    reader.note_places(options.where);
+    reader.require("from", "a topic, or stage.output");
+    reader.text("from", options.from);
+    if constexpr (std::is_same_v<Options, sink_options>) {
+      if (sink) reader.text("topic", options.topic);
+    }
+    if (const auto* fields = reader.take("fields")) read_fields(*fields, what, options);
+    reader.finish();
+  }
+
+  template <class Options>
+  void read_fields(const yaml_value& fields, const std::string& what, Options& options) {
+    if (fields.is != yaml_value::kind::map) {
+      document_.report(fields, "\"fields\" of " + what + " must be a map from name to name, not " +
+                                   found(fields));
+      return;
+    }
+    for (const auto& field : fields.members) {
+      if (field.value.is != yaml_value::kind::scalar) {
+        document_.report(field.value, "field \"" + field.key + "\" of " + what +
+                                          " must be the name of a field, not " +
+                                          found(field.value));
+        continue;
+      }
+      options.where[field.key] = document_.place(field.key_at);
+      options.fields[field.key] = field.value.text;
+    }
+  }
+
+  void read_dead_letter(map_reader& top) {
+    const auto topics = names_of(flow_.topics);
+    const auto known = [&](const std::string& name) {
+      return std::find(topics.begin(), topics.end(), name) != topics.end();
+    };
+    const auto* given = top.take("dead_letter");
+    if (given == nullptr) {
+      if (!known(flow_.dead_letter)) flow_.dead_letter.clear();
+    } else {
+      top.text("dead_letter", flow_.dead_letter);
+      if (flow_.dead_letter == "none") {
+        flow_.dead_letter.clear();
+      } else if (!given->unresolved && given->is == yaml_value::kind::scalar &&
+                 !known(flow_.dead_letter)) {
+        document_.report(*given, "\"dead_letter\" must be a topic of the flow or none, not " +
+                                     found(*given) + did_you_mean(flow_.dead_letter, topics));
+      }
+    }
+    top.text("quarantine_key", flow_.quarantine_key);
+    if (flow_.quarantine_key.empty() || flow_.secrets.contains(flow_.quarantine_key)) return;
+    std::vector<std::string> secrets;
+    for (const auto& [name, secret] : flow_.secrets) secrets.push_back(name);
+    const auto& at = *document_.root.find("quarantine_key");
+    document_.report(at, "\"quarantine_key\" must be one of \"secrets\", not " + found(at) +
+                             did_you_mean(flow_.quarantine_key, secrets));
+  }
+
+  yaml_document& document_;
+  std::filesystem::path folder_;
+  std::string schema_folder_;
+  flow_options flow_;
+};
+
+/// Takes `profiles` out of the document, or an empty map.
+yaml_value take_profiles(yaml_document& document) {
+  yaml_value profiles;
+  auto& members = document.root.members;
+  const auto found_at = std::find_if(members.begin(), members.end(),
+                                     [](const auto& m) { return m.key == "profiles"; });
+  if (found_at == members.end()) return profiles;
+  profiles = std::move(found_at->value);
+  members.erase(found_at);
+  const bool is_map = profiles.is == yaml_value::kind::map;
+  if (!is_map && profiles.is != yaml_value::kind::null) {
+    document.report(profiles, "\"profiles\" must be a map of names, not " + found(profiles));
+  }
+  if (profiles.members.size() > profiles_max) {
+    document.report(profiles,
+                    "\"profiles\" has more than " + std::to_string(profiles_max) + " entries");
+    profiles.members.clear();
+  }
+  for (auto& m : profiles.members) {
+    if (m.value.is == yaml_value::kind::map || m.value.is == yaml_value::kind::null) continue;
+    document.report(m.value, "profile \"" + m.key + "\" must be a map, not " + found(m.value));
+    m.value = {};
+  }
+  return profiles;
+}
+
+void choose_profile(yaml_document& document, const yaml_value& profiles, const std::string& name) {
+  if (name.empty()) return;
+  if (const auto* chosen = profiles.find(name)) {
+    if (chosen->is == yaml_value::kind::map) merge_yaml(document.root, *chosen);
+    return;
+  }
+  std::vector<std::string> names;
+  for (const auto& m : profiles.members) names.push_back(m.key);
+  auto hint = did_you_mean(name, names);
+  if (hint.empty()) {
+    hint = names.empty() ? "; it has none" : "; it has";
+    for (const auto& each : names) hint += " " + each;
+  }
+  const yaml_value whole_file;
+  document.report(whole_file, "there is no profile \"" + name + "\"" + hint);
+}
+
+/// A profile that is not chosen today is checked all the same; the environment that it needs may be
+/// absent.
+void check_other_profile(const yaml_document& base, const yaml_value& profile,
+                         const std::string& path, std::vector<diagnostic>& to) {
+  if (profile.is != yaml_value::kind::map) return;
+  yaml_document document = base;
+  document.diagnostics.clear();
+  merge_yaml(document.root, profile);
+  substitute_environment(document, document.root, false);
+  (void)flow_reader(document, path).read();
+  to.insert(to.end(), document.diagnostics.begin(), document.diagnostics.end());
+}
+
+}  // namespace
+
+void tidy_diagnostics(std::vector<diagnostic>& all) {
+  const auto place = [](const diagnostic& d) { return std::tie(d.at.line, d.at.column); };
+  std::stable_sort(all.begin(), all.end(),
+                   [&](const auto& a, const auto& b) { return place(a) < place(b); });
+  std::set<std::string> seen;
+  std::erase_if(all, [&](const auto& d) { return !seen.insert(to_string(d)).second; });
+  if (all.size() <= diagnostics_max) return;
+  all.resize(diagnostics_max);
+  all.back().level = diagnostic::severity::error;
+  all.back().message = "there is more to say from here on; mend what is above first";
+}
+
+std::string to_string(const position& at) {
+  if (at.line == 0) return at.file;
+  return at.file + ":" + std::to_string(at.line) + ":" + std::to_string(at.column);
+}
+
+std::string to_string(const diagnostic& d) {
+  return to_string(d.at) + ": " + (d.level == diagnostic::severity::warning ? "warning: " : "") +
+         d.message;
+}
+
+parsed_flow parse_flow_text(std::string_view yaml, const std::string& path,
+                            const config_overrides& overrides) {
+  parsed_flow parsed;
+  auto document = read_yaml(yaml, path);
+  if (document.diagnostics.empty() && document.root.is != yaml_value::kind::map) {
+    document.report(document.root, "a flow must be a map, not " + found(document.root));
+  }
+  if (!document.diagnostics.empty()) {
+    parsed.diagnostics = std::move(document.diagnostics);
+    tidy_diagnostics(parsed.diagnostics);
+    return parsed;
+  }
+  const auto profiles = take_profiles(document);
+  for (const auto& m : profiles.members) {
+    if (m.key != overrides.profile)
+      check_other_profile(document, m.value, path, parsed.diagnostics);
+  }
+  choose_profile(document, profiles, overrides.profile);
+  for (const auto& [to, value] : overrides.set) set_yaml(document, to, value);
+  substitute_environment(document, document.root, true);
+  auto options = flow_reader(document, path).read();
+  if (overrides.data_dir) options.log.dir = *overrides.data_dir;
+  parsed.diagnostics.insert(parsed.diagnostics.end(), document.diagnostics.begin(),
+                            document.diagnostics.end());
+  tidy_diagnostics(parsed.diagnostics);
+  if (parsed.diagnostics.empty()) parsed.options = std::move(options);
+  return parsed;
+}
+
+parsed_flow parse_flow(const std::string& path, const config_overrides& overrides) {
+  const auto refuse = [&](std::string message) {
+    diagnostic refusal;
+    refusal.at.file = path;
+    refusal.message = std::move(message);
+    parsed_flow parsed;
+    parsed.diagnostics.push_back(std::move(refusal));
+    return parsed;
+  };
+  std::error_code problem;
+  if (!std::filesystem::is_regular_file(path, problem)) {
+    // A pipe or a device could wait or go on for ever.
+    return refuse(std::filesystem::exists(path, problem) ? "is not a file"
+                                                         : "there is no such file");
+  }
+  std::ifstream in(path, std::ios::binary);
+  if (!in) return refuse("cannot be opened");
+  // One byte more than allowed shows that there is too much.
+  std::string text(flow_file_bytes_max + 1, '\0');
+  in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (in.bad()) return refuse("cannot be read");
+  text.resize(static_cast<std::size_t>(in.gcount()));
+  return parse_flow_text(text, path, overrides);
+}
+
+}  // namespace sonder

@@ -1,0 +1,28 @@
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "flow/config.h"
+
+// Any bytes give options or diagnostics, never both errors and options, and never more diagnostics
+// than their bound.
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string_view yaml(reinterpret_cast<const char*>(data), size);
+  for (const char* profile : {"", "fast"}) {
+    sonder::config_overrides overrides;
+    overrides.profile = profile;
+    // The start of the input also serves as an override, so that `--set` meets odd paths and
+    // values.
+    const auto line = yaml.substr(0, yaml.find('\n'));
+    if (const auto equals = line.find('='); equals != std::string_view::npos) {
+      overrides.set.emplace_back(line.substr(0, equals), line.substr(equals + 1));
+    }
+    const auto parsed = sonder::parse_flow_text(yaml, "fuzz.yaml", overrides);
+    if (parsed.options.has_value() == !parsed.diagnostics.empty()) __builtin_trap();
+    if (parsed.diagnostics.size() > sonder::diagnostics_max) __builtin_trap();
+    for (const auto& d : parsed.diagnostics) {
+      if (d.message.empty()) __builtin_trap();
+    }
+  }
+  return 0;
+}

@@ -1,0 +1,54 @@
+#include "flow/contribution.h"
+
+namespace sonder {
+
+namespace {
+
+const topic_options* dead_letter_topic(const graph& flow) {
+  for (const auto& topic : flow.options.topics) {
+    if (topic.name == flow.options.dead_letter) return &topic;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+contribution::contribution(const graph& flow, const counts_layout& layout) : counts(layout.make()) {
+  std::size_t size = 0;
+  for (const auto& sink : flow.sinks) {
+    first_output.push_back(size);
+    size += static_cast<std::size_t>(sink.topic.partitions);
+  }
+  first_output.push_back(size);
+  if (const auto* dead = dead_letter_topic(flow)) size += static_cast<std::size_t>(dead->partitions);
+  outputs.resize(size);
+  next_offsets.assign(flow.sources.size(), -1);
+}
+
+void contribution::clear() noexcept {
+  for (auto& output : outputs) output.clear();
+  for (auto& next : next_offsets) next = -1;
+  for (auto& node : counts) node.clear();
+  state.clear();
+  records_in = records_out = dead_letters = steps = 0;
+  bytes = 0;
+  timestamps_ms_sum = 0;
+  timestamps = blocked_ns = 0;
+}
+
+void contribution::add_to(epoch_changes& epoch, const graph& flow, std::int32_t partition) {
+  const auto produce = [&](const topic_options& topic, std::size_t sink) {
+    for (std::int32_t p = 0; p < topic.partitions; ++p) {
+      auto& records = output(sink, p);
+      if (records.count() > 0) epoch.produced.push_back({topic.topic, p, &records});
+    }
+  };
+  for (std::size_t i = 0; i < flow.sinks.size(); ++i) produce(flow.sinks[i].topic, i);
+  if (const auto* dead = dead_letter_topic(flow)) produce(*dead, flow.sinks.size());
+  for (std::size_t i = 0; i < flow.sources.size(); ++i) {
+    if (next_offsets[i] >= 0) epoch.consumed.push_back({flow.sources[i].topic.topic, partition, next_offsets[i]});
+  }
+  epoch.state.insert(epoch.state.end(), state.begin(), state.end());
+}
+
+}  // namespace sonder

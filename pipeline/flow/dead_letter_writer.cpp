@@ -1,0 +1,146 @@
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <sodium.h>
+
+#include <algorithm>
+#include <array>
+
+#include "avro/framing.h"
+#include "flow/sink_writer.h"
+
+namespace sonder {
+
+namespace {
+
+using digest = std::array<std::uint8_t, 32>;
+
+digest sha256(bytes_view of) {
+  digest d{};
+  crypto_hash_sha256(d.data(), of.data(), of.size());
+  return d;
+}
+
+/// The 32-byte key that the quarantine secret stands for, whatever its length.
+digest derive_key(const std::string& secret) {
+  return sha256(as_bytes("sonder quarantine key 1\n" + secret));
+}
+
+enum place { cause, stage, topic, partition, offset, timestamp, at, value_hash, sealed, key_id, places };
+
+const std::array<const char*, places> names = {"cause",  "stage",     "topic", "partition",  "offset",
+                                               "timestamp", "at",     "value_hash", "sealed", "key_id"};
+
+}  // namespace
+
+dead_letter_writer::dead_letter_writer(const graph& flow, const topic_options& topic_of, std::int32_t of_partition)
+    : flow_(flow), topic_(topic_of), partition_(of_partition) {}
+
+result<std::unique_ptr<dead_letter_writer>> dead_letter_writer::create(const graph& flow, schema_registry& schemas,
+                                                                       const secret_box& secrets, std::int32_t of_partition) {
+  if (flow.options.dead_letter.empty()) return nullptr;
+  const auto topic_of = std::find_if(flow.options.topics.begin(), flow.options.topics.end(),
+                                     [&](const topic_options& t) { return t.name == flow.options.dead_letter; });
+  if (topic_of == flow.options.topics.end()) return nullptr;
+  auto of = load_schema_file(topic_of->schema);
+  if (!of) return tl::unexpected(of.error());
+  std::unique_ptr<dead_letter_writer> made(new dead_letter_writer(flow, *topic_of, of_partition));
+  for (const auto* name : names) {
+    const auto* field_of = (*of)->find_field(name);
+    if (field_of == nullptr) {
+      return fail(errc::invalid, to_string(topic_of->at) + ": the dead-letter topic's schema has no field \"" + name +
+                                     "\"; use schemas/dead_letter.avsc or a schema with its fields");
+    }
+    made->fields_.push_back(column_field(*field_of->type, name));
+    made->columns_.emplace_back(made->fields_.back());
+  }
+  auto plan = encode_plan::compile(**of, made->fields_);
+  if (!plan) return tl::unexpected(plan.error().at(to_string(topic_of->at)));
+  made->plan_ = std::make_shared<const encode_plan>(std::move(*plan));
+  made->encoder_ = std::make_unique<row_encoder>(*made->plan_);
+  auto id = schemas.register_schema(topic_of->topic + "-value", **of);
+  if (!id) return tl::unexpected(id.error());
+  made->schema_id_ = *id;
+  if (!flow.options.quarantine_key.empty()) {
+    const auto* secret = secrets.find(flow.options.quarantine_key);
+    if (secret == nullptr) {
+      return fail(errc::not_found, "quarantine key: no secret \"" + flow.options.quarantine_key + "\" under `secrets`");
+    }
+    const auto key = derive_key(*secret);
+    made->quarantine_key_.assign(key.begin(), key.end());
+    const auto id_of = sha256(as_bytes(made->quarantine_key_));
+    char hex[17];
+    sodium_bin2hex(hex, sizeof hex, id_of.data(), 8);
+    made->key_id_ = hex;
+  }
+  return made;
+}
+
+/// Key, value and headers, each after its length as a little-endian uint32, sealed: a random nonce, then the box.
+bytes_view dead_letter_writer::seal(const log_record& record) {
+  plain_.clear();
+  for (const auto part : {record.key, record.value, record.headers}) {
+    plain_.append_value(static_cast<std::uint32_t>(part.size()));
+    plain_.append(part.data(), part.size());
+  }
+  constexpr std::size_t nonce_bytes = crypto_aead_xchacha20poly1305_ietf_NPUBBYTES;
+  sealed_.clear();
+  sealed_.reserve_more(nonce_bytes + plain_.size() + crypto_aead_xchacha20poly1305_ietf_ABYTES);
+  randombytes_buf(sealed_.data(), nonce_bytes);
+  unsigned long long size = 0;
+  crypto_aead_xchacha20poly1305_ietf_encrypt(sealed_.data() + nonce_bytes, &size, plain_.data(), plain_.size(), nullptr, 0, nullptr,
+                                             sealed_.data(), as_bytes(quarantine_key_).data());
+  sealed_.set_size(nonce_bytes + size);
+  return {sealed_.data(), sealed_.size()};
+}
+
+void dead_letter_writer::fill(const letter& of, std::int64_t now_ms) {
+  for (auto& column : columns_) column.clear();
+  // What is appended fits by far: names are bounded, and a record's value is bounded by its topic.
+  const auto put = [&](place p, bytes_view value) {
+    if (!columns_[p].append_bytes(value)) columns_[p].append_null();
+  };
+  put(cause, as_bytes(of.cause));
+  put(stage, as_bytes(of.stage));
+  put(topic, as_bytes(flow_.sources[static_cast<std::size_t>(of.source)].topic.topic));
+  columns_[partition].append_int32(partition_);
+  const auto& record = *of.record;
+  columns_[offset].append_int64(record.offset);
+  columns_[timestamp].append_int64(record.timestamp_ms);
+  columns_[at].append_int64(now_ms);
+  if (!record.has_value) {
+    put(value_hash, {});
+    columns_[sealed].append_null();
+    columns_[key_id].append_null();
+  } else if (quarantine_key_.empty()) {
+    put(value_hash, sha256(record.value));
+    columns_[sealed].append_null();
+    columns_[key_id].append_null();
+  } else {
+    digest keyed{};
+    unsigned int size = 0;
+    HMAC(EVP_sha256(), quarantine_key_.data(), static_cast<int>(quarantine_key_.size()), record.value.data(), record.value.size(),
+         keyed.data(), &size);
+    put(value_hash, keyed);
+    put(sealed, seal(record));
+    put(key_id, as_bytes(key_id_));
+  }
+}
+
+status dead_letter_writer::write(const letter& of, std::int64_t now_ms, contribution& to) {
+  fill(of, now_ms);
+  std::vector<const ArrowArray*> arrays;
+  for (auto& column : columns_) arrays.push_back(&column.lend());
+  encoder_->bind(arrays);
+  encoded_.clear();
+  if (!topic_.bare) append_frame(schema_id_, encoded_);
+  if (const auto wrong = encoder_->encode(0, encoded_)) {
+    return fail(errc::internal, "a dead letter cannot be written: " + plan_->describe(wrong));
+  }
+  const bytes_view value{encoded_.data(), encoded_.size()};
+  to.output(flow_.sinks.size(), partition_ % topic_.partitions).append(now_ms, nullptr, &value, {});
+  to.bytes += value.size();
+  ++to.dead_letters;
+  return {};
+}
+
+}  // namespace sonder

@@ -1,0 +1,342 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <thread>
+
+#include "flow/flow_rig.h"
+
+namespace sonder {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Pair;
+using testing::SizeIs;
+using testing::UnorderedElementsAre;
+
+// Labelled as data about nobody: what labels allow is tested with the graph.
+constexpr auto event_schema = R"({"type":"record","name":"event","fields":[
+  {"name":"event_id","type":"string","sonder.privacy":{"categories":[]}},
+  {"name":"subject_id","type":"string","sonder.privacy":{"categories":[]}},
+  {"name":"at","type":{"type":"long","logicalType":"timestamp-millis"},"sonder.privacy":{"categories":[]}},
+  {"name":"text","type":"string","sonder.privacy":{"categories":[]}}]})";
+
+constexpr auto counted_schema = R"({"type":"record","name":"counted","fields":[
+  {"name":"event_id","type":"string","sonder.privacy":{"categories":[]}},
+  {"name":"subject_id","type":"string","sonder.privacy":{"categories":[]}},
+  {"name":"count","type":"long","sonder.privacy":{"categories":[]}}]})";
+
+constexpr auto lengths_schema = R"({"type":"record","name":"lengths","fields":[
+  {"name":"event_id","type":"string","sonder.privacy":{"categories":[]}},
+  {"name":"length","type":"long","sonder.privacy":{"categories":[]}}]})";
+
+std::string source_schemas() {
+  const char* root = std::getenv("SONDER_SOURCE_DIR");
+  return std::string(root == nullptr ? "." : root) + "/schemas";
+}
+
+std::string event(const std::string& id, const std::string& subject, std::int64_t at, const std::string& text = "t") {
+  return R"({"event_id":")" + id + R"(","subject_id":")" + subject + R"(","at":)" + std::to_string(at) + R"(,"text":")" + text + "\"}";
+}
+
+std::string decision(const std::string& subject, const std::string& what, std::int64_t at,
+                     const std::string& purpose = "ServicePersonalisation") {
+  return R"({"subject_id":")" + subject + R"(","purpose":")" + purpose + R"(","decision":")" + what + R"(","at":)" +
+         std::to_string(at) + "}";
+}
+
+/// A log whose first commits fail, as on a full disk.
+class failing_log final : public log {
+ public:
+  failing_log(log& behind, int failures) : behind_(behind), failures_(failures) {}
+
+  status create_topic(const topic_config& topic) override { return behind_.create_topic(topic); }
+  result<topic_config> describe(std::string_view topic) override { return behind_.describe(topic); }
+  result<std::vector<topic_config>> topics() override { return behind_.topics(); }
+  result<offset_range> offsets(std::string_view topic, std::int32_t partition) override { return behind_.offsets(topic, partition); }
+  result<std::int64_t> offset_at(std::string_view topic, std::int32_t partition, std::int64_t at_ms) override {
+    return behind_.offset_at(topic, partition, at_ms);
+  }
+  status fetch(std::string_view topic, std::int32_t partition, std::int64_t from, const fetch_limits& limits,
+               record_block& into) override {
+    return behind_.fetch(topic, partition, from, limits, into);
+  }
+  status append(std::span<const produced_batch> batches) override { return behind_.append(batches); }
+  result<std::vector<std::int64_t>> committed(std::string_view group, std::string_view topic) override {
+    return behind_.committed(group, topic);
+  }
+  status commit(const epoch_changes& epoch) override {
+    if (failures_-- > 0) return fail(errc::io, "no space left on device");
+    return behind_.commit(epoch);
+  }
+  result<bool> state_get(std::string_view group, std::string_view store, std::int32_t partition, bytes_view key,
+                         buffer& value) override {
+    return behind_.state_get(group, store, partition, key, value);
+  }
+  status state_scan(std::string_view group, std::string_view store, std::int32_t partition, bytes_view prefix, state_visitor visit,
+                    void* ctx) override {
+    return behind_.state_scan(group, store, partition, prefix, visit, ctx);
+  }
+  void wait_for_records(std::uint64_t& seen, std::chrono::milliseconds at_most) override { behind_.wait_for_records(seen, at_most); }
+  result<std::optional<std::string>> note(std::string_view name) override { return behind_.note(name); }
+  status set_note(std::string_view name, std::string_view value) override { return behind_.set_note(name, value); }
+
+ private:
+  log& behind_;
+  int failures_;
+};
+
+/// A flow of one event topic, stages as given, and the sink `out`.
+class FlowTest : public testing::Test {
+ protected:
+  FlowTest() {
+    rig.file("event.avsc", event_schema);
+    rig.file("counted.avsc", counted_schema);
+    rig.file("lengths.avsc", lengths_schema);
+  }
+
+  std::string yaml(const std::string& out_schema, const std::string& stages, const std::string& from,
+                   const std::string& more = "") {
+    return "flow: t\nlog: {kind: embedded, dir: data}\ntopics:\n"
+           "  events: {schema: event.avsc, subject: subject_id, event_time: at, partitions: 2}\n"
+           "  consent: {schema: " + source_schemas() + "/consent.avsc, subject: subject_id, key: [subject_id, purpose], event_time: at, role: table, partitions: 2}\n"
+           "  out: {schema: " + out_schema + ", key: event_id, partitions: 2, " + out_options +
+           "carries: [behaviour, quasi_identifier]}\n"
+           "  dead_letter: {schema: " + source_schemas() + "/dead_letter.avsc, partitions: 1}\n"
+           "stages:\n" + stages + "sinks:\n  out: " + from + "\n" + more;
+  }
+
+  const port_counts& port(const run_summary& summary, const std::string& node, const std::string& port) {
+    for (const auto& p : summary.ports) {
+      if (p.node == node && p.port == port) return p;
+    }
+    throw std::runtime_error("no port " + node + "." + port);
+  }
+
+  std::vector<std::string> dead_letters() {
+    std::vector<std::string> found;
+    for (const auto& json : rig.records("dead_letter")) {
+      const auto cause = json.substr(json.find("\"cause\":") + 9);
+      const auto stage = json.substr(json.find("\"stage\":") + 9);
+      found.push_back(stage.substr(0, stage.find('"')) + ":" + cause.substr(0, cause.find('"')));
+    }
+    return found;
+  }
+
+  flow_rig rig;
+  std::string out_options;
+};
+
+TEST_F(FlowTest, ForwardsTheOriginalBytesOfARecordThatNoStageChanged) {
+  rig.flow(yaml("event.avsc", "  through: {plugin: passthrough, in: {in: events}}\n", "through.out"));
+  ASSERT_THAT(rig.findings(), testing::Not(HasSubstr("error"))) << rig.findings();
+  rig.give("events", {event("e1", "ana", 1'000), event("e2", "ben", 2'000)});
+  const auto summary = rig.run();
+  EXPECT_EQ(summary.records_out, 2U);
+  std::vector<std::string> in, out;
+  for (int p = 0; p < 2; ++p) {
+    for (const auto& r : rig.raw("events", p)) in.emplace_back(as_text(r.value));
+    for (const auto& r : rig.raw("out", p)) out.emplace_back(as_text(r.value));
+  }
+  EXPECT_THAT(out, testing::UnorderedElementsAreArray(in));
+}
+
+TEST_F(FlowTest, CountsWhatAStageDropsByItsReason) {
+  rig.flow(yaml("event.avsc", "  drop: {plugin: dropper, in: {in: events}, config: {every: 2}}\n", "drop.out"));
+  rig.give("events", {event("e1", "ana", 1), event("e2", "ana", 2), event("e3", "ana", 3), event("e4", "ana", 4)});
+  const auto summary = rig.run();
+  EXPECT_EQ(port(summary, "drop", "in").in, 4U);
+  EXPECT_THAT(port(summary, "drop", "in").dropped, ElementsAre(Pair("every_nth", 2)));
+  EXPECT_THAT(rig.records("out"), SizeIs(2));
+}
+
+TEST_F(FlowTest, KeepsStateOverRunsAndNumbersEachSubjectsEvents) {
+  rig.flow(yaml("counted.avsc", "  tally: {plugin: counter, in: {events: events}}\n", "tally.out"));
+  rig.give("events", {event("e1", "ana", 1), event("e2", "ben", 2), event("e3", "ana", 3)});
+  rig.run();
+  rig.reopen();
+  rig.give("events", {event("e4", "ana", 4)});
+  rig.run();
+  EXPECT_THAT(rig.records("out"),
+              UnorderedElementsAre(R"({"event_id":"e1","subject_id":"ana","count":1})", R"({"event_id":"e2","subject_id":"ben","count":1})",
+                                   R"({"event_id":"e3","subject_id":"ana","count":2})", R"({"event_id":"e4","subject_id":"ana","count":3})"));
+}
+
+TEST_F(FlowTest, DropsEventsOfThoseWhoDidNotAgreeBeforeThem) {
+  out_options = "purpose: ServicePersonalisation, ";
+  rig.flow(yaml("counted.avsc",
+                "  consent: {plugin: consent_filter, in: {events: events, decisions: consent}}\n"
+                "  tally: {plugin: counter, in: {events: consent.allowed}, purpose: ServicePersonalisation}\n",
+                "tally.out"));
+  rig.give("consent", {decision("ana", "granted", 10), decision("ben", "denied", 10), decision("cleo", "granted", 10),
+                       decision("cleo", "withdrawn", 20)});
+  rig.give("events", {event("e0", "ana", 5), event("e1", "ana", 50), event("e2", "ben", 50), event("e3", "cleo", 50), event("e4", "dan", 50)});
+  const auto summary = rig.run();
+  EXPECT_THAT(rig.records("out"), ElementsAre(R"({"event_id":"e1","subject_id":"ana","count":1})")) << rig.findings();
+  EXPECT_THAT(port(summary, "consent", "events").dropped,
+              UnorderedElementsAre(Pair("before_grant", 1), Pair("denied", 1), Pair("withdrawn", 1), Pair("unknown", 1)));
+}
+
+TEST_F(FlowTest, WithholdsRowsFromAStageWhosePurposeTheirSubjectsRefused) {
+  // Ana agrees to both purposes, Ben to the second only: his row goes around the first stage and ends at the sink's purpose.
+  out_options = "purpose: ServicePersonalisation, ";
+  rig.flow(yaml("counted.avsc",
+                "  consent: {plugin: consent_filter, in: {events: events, decisions: consent}}\n"
+                "  tally: {plugin: counter, in: {events: consent.allowed}, purpose: ServicePersonalisation}\n"
+                "  look: {plugin: peek, in: {in: tally.out}, purpose: AcademicResearch, config: {needles: [nothing-of-this]}}\n",
+                "look.out"));
+  rig.give("consent", {decision("ana", "granted", 1), decision("ana", "granted", 1, "AcademicResearch"),
+                       decision("ben", "granted", 1, "AcademicResearch")});
+  rig.give("events", {event("e1", "ana", 50), event("e2", "ben", 50)});
+  const auto summary = rig.run();
+  EXPECT_THAT(rig.records("out"), ElementsAre(R"({"event_id":"e1","subject_id":"ana","count":1})")) << rig.findings();
+  EXPECT_EQ(port(summary, "tally", "events").withheld, 1U);
+  EXPECT_THAT(port(summary, "out", "sink").dropped, ElementsAre(Pair("no_consent", 1)));
+}
+
+TEST_F(FlowTest, LendsNoByteOfAWithheldRowToAPlugin) {
+  out_options = "purpose: ServicePersonalisation, ";
+  rig.flow(yaml("event.avsc",
+                "  consent: {plugin: consent_filter, in: {events: events, decisions: consent}}\n"
+                "  look: {plugin: peek, in: {in: consent.allowed}, purpose: ServicePersonalisation, config: {needles: [ben, SECRET]}}\n",
+                "look.out"));
+  rig.give("consent", {decision("ana", "granted", 1), decision("ben", "granted", 1, "AcademicResearch"), decision("cleo", "denied", 1)});
+  rig.give("events", {event("e1", "ana", 50, "fine"), event("e2", "ben", 51, "SECRET one"), event("e3", "cleo", 52, "SECRET two"),
+                      event("e4", "ana", 53, "fine too")});
+  auto summary = rig.run();
+  EXPECT_EQ(port(summary, "look", "in").dropped.size(), 0U) << "a withheld byte was lent";
+  EXPECT_EQ(port(summary, "look", "in").passed, port(summary, "look", "in").in);
+
+  // The plugin does find what it may see: otherwise the above proves nothing.
+  rig.give("events", {event("e5", "ana", 60, "SECRET of mine")});
+  summary = rig.run();
+  EXPECT_THAT(port(summary, "look", "in").dropped, ElementsAre(Pair("found", 1)));
+}
+
+TEST_F(FlowTest, DeadLettersTheOneRowThatMakesAPluginThrow) {
+  rig.flow(yaml("lengths.avsc", "  bad: {plugin: misbehaving, in: {texts: events}, config: {how: throw, when: poison}}\n", "bad.out"));
+  std::vector<std::string> rows;
+  for (int i = 0; i < 100; ++i) rows.push_back(event("e" + std::to_string(i), "ana", i + 1, i == 63 ? "poison" : "ok"));
+  rig.give("events", rows);
+  const auto summary = rig.run();
+  EXPECT_THAT(rig.records("out"), SizeIs(99)) << rig.findings();
+  EXPECT_THAT(rig.records("out"), testing::Each(HasSubstr(R"("length":2)")));
+  EXPECT_THAT(dead_letters(), ElementsAre("bad:plugin_failed"));
+  EXPECT_THAT(port(summary, "bad", "texts").dead_lettered, ElementsAre(Pair("plugin_failed", 1)));
+}
+
+class Misbehaviour : public FlowTest, public testing::WithParamInterface<std::pair<const char*, const char*>> {};
+
+TEST_P(Misbehaviour, OfOneRowIsBuriedWithItsCauseAndTheOthersPass) {
+  const auto [how, cause] = GetParam();
+  rig.flow(yaml("lengths.avsc",
+                std::string("  bad: {plugin: misbehaving, in: {texts: events}, attempts_max: 2, retry: 1ms, config: {how: ") + how + ", when: poison}}\n",
+                "bad.out"));
+  rig.give("events", {event("e1", "ana", 1, "ok"), event("e2", "ana", 2, "poison"), event("e3", "ana", 3, "ok")});
+  rig.run();
+  EXPECT_THAT(rig.records("out"), SizeIs(2)) << rig.findings();
+  EXPECT_THAT(dead_letters(), ElementsAre(std::string("bad:") + cause));
+}
+
+INSTANTIATE_TEST_SUITE_P(Each, Misbehaviour,
+                         testing::Values(std::pair{"throw", "plugin_failed"}, std::pair{"throw_other", "plugin_failed"},
+                                         std::pair{"bad_records", "plugin_failed"}, std::pair{"retry", "retries_exhausted"},
+                                         std::pair{"nonsense_status", "bad_output"}, std::pair{"nonsense_verdict", "bad_output"},
+                                         std::pair{"nonsense_reason", "bad_output"}, std::pair{"wrong_length", "bad_output"},
+                                         std::pair{"bad_utf8", "bad_output"}, std::pair{"left_out", "bad_output"}),
+                         [](const auto& each) { return std::string(each.param.first); });
+
+TEST_F(FlowTest, MakesANewInstanceOnceAfterAFatalCall) {
+  rig.flow(yaml("lengths.avsc", "  bad: {plugin: misbehaving, in: {texts: events}, config: {how: fatal_once}}\n", "bad.out"));
+  rig.give("events", {event("e1", "ana", 1, "ok")});
+  rig.run();
+  EXPECT_THAT(rig.records("out"), SizeIs(1));
+}
+
+TEST_F(FlowTest, EndsTheWorkerRatherThanGoAroundAStageThatCannotRun) {
+  rig.flow(yaml("lengths.avsc", "  bad: {plugin: misbehaving, in: {texts: events}, config: {how: fatal}}\n", "bad.out"));
+  rig.give("events", {event("e1", "ana", 1, "ok")});
+  const auto ended = rig.try_run();
+  ASSERT_FALSE(ended);
+  EXPECT_THAT(ended.error().message, HasSubstr("stage \"bad\": plugin misbehaving cannot go on"));
+  EXPECT_THAT(rig.records("out"), IsEmpty());
+  EXPECT_EQ(rig.on().committed("t", "events")->at(0), -1);
+}
+
+TEST_F(FlowTest, RefusesAPluginThatRefusesItsConfiguration) {
+  rig.flow(yaml("lengths.avsc", "  bad: {plugin: misbehaving, in: {texts: events}, config: {how: bad_config}}\n", "bad.out"));
+  const auto ended = rig.try_run();
+  ASSERT_FALSE(ended);
+  EXPECT_THAT(ended.error().message, HasSubstr("flow.yaml:9:3: stage \"bad\": plugin misbehaving does not start"));
+}
+
+TEST_F(FlowTest, EndsTheProcessWhenACallPassesItsDeadline) {
+  rig.flow(yaml("lengths.avsc", "  bad: {plugin: misbehaving, in: {texts: events}, deadline: 100ms, config: {how: hang}}\n", "bad.out"));
+  rig.give("events", {event("e1", "ana", 1, "ok")});
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  EXPECT_EXIT((void)rig.try_run(), testing::ExitedWithCode(exit_deadline_passed), "");
+}
+
+TEST_F(FlowTest, BuriesWhatCannotBecomeARowAndSaysWhy) {
+  rig.flow(yaml("event.avsc", "  through: {plugin: passthrough, in: {in: events}}\n", "through.out"));
+  rig.give("events", {event("e1", "ana", 1)});
+  const auto good = std::string(as_text(rig.raw("events", murmur2_partition(as_bytes("ana"), 2)).at(0).value));
+  const auto home = murmur2_partition(as_bytes("ana"), 2);
+  rig.give_raw("events", 0, "k", "");
+  rig.give_raw("events", 0, "k", "no frame");
+  rig.give_raw("events", 0, "k", std::string("\0\0\0\x7f\x01", 5) + "body");
+  rig.give_raw("events", home, "k", good.substr(0, good.size() - 1));
+  rig.give_raw("events", home, "k", good + "x");
+  rig.give_raw("events", 1 - home, "k", good);
+  rig.give_tombstone("events", 0, "k");
+  rig.give("events", {event("e2", "", 1), event("e3", "ana", 4'000'000'000'000)});
+  const auto summary = rig.run();
+  EXPECT_THAT(dead_letters(),
+              UnorderedElementsAre("source:not_framed", "source:not_framed", "source:unknown_schema", "source:undecodable",
+                                   "source:undecodable", "source:wrong_partition", "source:no_value", "source:no_subject", "source:future"));
+  EXPECT_EQ(summary.records_out, 1U);
+}
+
+TEST_F(FlowTest, NeverPutsTheBytesOfARecordIntoADeadLetterWithoutAKey) {
+  rig.flow(yaml("event.avsc", "  through: {plugin: passthrough, in: {in: events}}\n", "through.out"));
+  rig.give_raw("events", 0, "somebody", "my secret");
+  rig.run();
+  for (const auto& r : rig.raw("dead_letter", 0)) {
+    EXPECT_THAT(std::string(as_text(r.value)), testing::Not(HasSubstr("secret")));
+    EXPECT_TRUE(r.headers.empty());
+    EXPECT_FALSE(r.has_key);
+  }
+  EXPECT_THAT(rig.raw("dead_letter", 0), SizeIs(1));
+}
+
+TEST_F(FlowTest, SealsADeadLettersBytesUnderTheQuarantineKey) {
+  rig.file("quarantine", "a key of the operator's");
+  rig.flow(yaml("event.avsc", "  through: {plugin: passthrough, in: {in: events}}\n", "through.out",
+                "secrets: {q: {file: quarantine}}\nquarantine_key: q\n"));
+  rig.give_raw("events", 0, "somebody", "my secret");
+  rig.run();
+  const auto letters = rig.records("dead_letter");
+  ASSERT_THAT(letters, SizeIs(1)) << rig.findings();
+  EXPECT_THAT(letters[0], testing::Not(HasSubstr("secret")));
+  EXPECT_THAT(letters[0], testing::Not(HasSubstr(R"("sealed":null)")));
+}
+
+TEST_F(FlowTest, RunsAnEpochAgainThatCouldNotBeCommitted) {
+  // The first commit finds the disk failing; everything since is thrown away and made again, once.
+  rig.flow(yaml("counted.avsc", "  tally: {plugin: counter, in: {events: events}}\n", "tally.out", "run: {commit_interval: 5ms, batch_rows: 4}\n"));
+  std::vector<std::string> rows;
+  for (int i = 0; i < 200; ++i) rows.push_back(event("e" + std::to_string(1'000 + i), i % 3 == 0 ? "ana" : "ben", i + 1));
+  rig.give("events", rows);
+  failing_log broken(rig.on(), 2);
+  const auto summary = run_worker(std::make_shared<const graph>(rig.checked()), broken, rig.options());
+  ASSERT_TRUE(summary) << summary.error().message;
+  EXPECT_EQ(summary->epochs_discarded, 2U);
+  EXPECT_THAT(rig.records("out"), SizeIs(200));
+  EXPECT_THAT(rig.records("out"), testing::Contains(HasSubstr(R"("subject_id":"ana","count":67)")));
+  EXPECT_THAT(rig.records("out"), testing::Contains(HasSubstr(R"("subject_id":"ben","count":133)")));
+}
+
+}  // namespace
+}  // namespace sonder

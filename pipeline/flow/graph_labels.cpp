@@ -1,0 +1,430 @@
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+
+#include "flow/graph_parts.h"
+#include "privacy/label.h"
+#include "privacy/label_flow.h"
+
+namespace sonder {
+namespace {
+
+using node = label_flow::node;
+
+constexpr const char* label_attribute = "sonder.privacy";
+
+std::string quoted(const std::string& name) {
+  return "\"" + name + "\"";
+}
+
+/// The label of a field and of all that is inside of it. A label on the field speaks for what it
+/// holds, and joins what that adds. An error is the reason why a label cannot be read.
+result<label> label_of_field(const schema_field& f);
+
+/// The join of the labels of records inside a type; nothing where there are none.
+result<std::optional<label>> label_inside(const schema& of) {
+  std::optional<label> all;
+  const auto add = [&](const result<std::optional<label>>& inner) -> status {
+    if (!inner) return tl::unexpected(inner.error());
+    if (*inner) all = all ? join(*all, **inner) : **inner;
+    return {};
+  };
+  for (const auto& f : of.fields) {
+    auto inner = label_of_field(f);
+    if (!inner) return tl::unexpected(inner.error());
+    SONDER_TRY(add(std::optional<label>(*std::move(inner))));
+  }
+  for (const auto& branch : of.branches) SONDER_TRY(add(label_inside(*branch)));
+  if (of.items != nullptr) SONDER_TRY(add(label_inside(*of.items)));
+  return all;
+}
+
+result<label> label_of_field(const schema_field& f) {
+  const auto inside = label_inside(*f.type);
+  if (!inside) return tl::unexpected(inside.error());
+  const auto* text = f.attribute(label_attribute);
+  if (text == nullptr) return inside->value_or(label{});
+  auto own = parse_label(*text);
+  if (!own) return tl::unexpected(own.error().at("label of field " + quoted(f.name)));
+  return *inside ? join(*own, **inside) : *own;
+}
+
+/// Follows labels along the edges of a whole graph. One use.
+class label_check {
+ public:
+  label_check(flow_parts& parts, const graph& flow)
+      : parts_(parts), flow_(flow), edges_(flow.edges.size()) {}
+
+  void check() {
+    for (const auto& source : flow_.sources) enter(source);
+    if (parts_.failed()) return;
+    for (const auto& stage : flow_.stages) pass(stage);
+    // A graph that is whole has the sinks of its options, in their order.
+    for (std::size_t i = 0; i < flow_.sinks.size(); ++i)
+      check_sink(flow_.sinks[i], parts_.options->sinks[i]);
+  }
+
+  /// One line for each field of each sink.
+  std::string describe() {
+    std::string text;
+    for (const auto& sink : flow_.sinks) {
+      for (std::size_t f = 0; f < sink.slots.size(); ++f) {
+        if (sink.slots[f] < 0) continue;
+        const auto at = edge_of(sink.edge_in).columns[static_cast<std::size_t>(sink.slots[f])];
+        text += sink.topic.name + "." + sink.schema_of->fields[f].name + "  " +
+                to_string(labels_.label_of(at)) + "\n";
+      }
+    }
+    return text;
+  }
+
+ private:
+  struct labelled_edge {
+    std::vector<node> columns;
+    node presence = -1;  ///< what the choice of its rows tells
+    node key = -1;       ///< the record key of the rows that they come from
+    node event_time = -1;
+  };
+
+  labelled_edge& edge_of(int index) { return edges_[static_cast<std::size_t>(index)]; }
+
+  // ---- Sources ----
+
+  label read_label(const source_node& source, const schema_field& f) {
+    auto read = label_of_field(f);
+    if (!read) {
+      parts_.report(place_of(source.topic, "schema"),
+                    "schema of topic " + quoted(source.topic.name) + ": " + read.error().message);
+      return {};
+    }
+    if (!source.topic.purpose.empty())
+      read->purposes = read->purposes & permission::only({source.topic.purpose});
+    return *read;
+  }
+
+  node enter_field(const source_node& source, const std::string& name) {
+    const auto& f = *source.schema_of->find_field(name);
+    const auto of = read_label(source, f);
+    const bool labelled = f.attribute(label_attribute) != nullptr || of != label{};
+    const auto at = to_string(place_of(source.topic, "schema")) + ": field " + quoted(name) +
+                    " of topic " + quoted(source.topic.name);
+    if (const auto& carries = source.topic.carries; !carries.empty()) {
+      const auto excess = of.categories - category_set::parse(carries).value_or(category_set{});
+      if (!excess.empty()) {
+        parts_.report(place_of(source.topic, "carries"),
+                      "topic " + quoted(source.topic.name) + " may not carry " + to_string(excess) +
+                          ", which its field " + quoted(name) +
+                          (labelled ? " is labelled" : " counts as, since it has no label"));
+      }
+    }
+    return labels_.enter(at + (labelled ? ": labelled " + to_string(of.categories)
+                                        : ": has no label, which counts as everything"),
+                         of);
+  }
+
+  void enter(const source_node& source) {
+    auto& into = edge_of(source.edge_out);
+    for (const auto& name : source.wanted) into.columns.push_back(enter_field(source, name));
+    const auto at = to_string(source.topic.at) + ": ";
+    const auto named = " of topic " + quoted(source.topic.name);
+    into.presence = labels_.enter(at + "records" + named, label::open());
+    // A timestamp is a time at which a person did something, unless the topic is about nobody.
+    into.event_time =
+        source.event_time_slot >= 0
+            ? into.columns[static_cast<std::size_t>(source.event_time_slot)]
+            : labels_.enter(at + "timestamps" + named,
+                            source.topic.subject.empty()
+                                ? label::open()
+                                : label::of(category_set::of(data_category::quasi_identifier)));
+    std::vector<node> keys;
+    for (const auto& key : source.topic.key) {
+      if (source.schema_of->find_field(key) != nullptr) keys.push_back(enter_field(source, key));
+    }
+    into.key = labels_.derive(at + "keys" + named, std::move(keys));
+  }
+
+  // ---- Stages ----
+
+  static const input_options& options_of(const stage_node& stage, const manifest_input& declared) {
+    return *std::find_if(stage.options.in.begin(), stage.options.in.end(),
+                         [&](const auto& i) { return i.port == declared.name; });
+  }
+
+  void pass(const stage_node& stage) {
+    const auto reads = read_by(stage);
+    check_stores(stage, reads);
+    for (const auto& input : stage.inputs) {
+      if (input.edge_out >= 0) pass_input(stage, input, reads);
+    }
+    for (std::size_t o = 0; o < stage.emit_edges.size(); ++o) {
+      if (stage.emit_edges[o] >= 0) emit(stage, stage.of.outputs[o], stage.emit_edges[o], reads);
+    }
+  }
+
+  /// Everything that may flow into what the stage makes: all its inputs, since its stores remember
+  /// them.
+  std::vector<node> read_by(const stage_node& stage) {
+    std::vector<node> reads;
+    for (const auto& input : stage.inputs) {
+      const auto& declared = stage.of.inputs[static_cast<std::size_t>(input.port)];
+      const auto& from = edge_of(input.edge_in);
+      for (std::size_t i = 0; i < input.reads.size(); ++i) {
+        if (input.reads[i] < 0) continue;
+        const auto column = from.columns[static_cast<std::size_t>(input.reads[i])];
+        check_read(stage, declared, declared.reads[i].name, column);
+        reads.push_back(column);
+      }
+      reads.push_back(from.presence);
+      read_reserved(stage, declared, from, reads);
+    }
+    return reads;
+  }
+
+  void read_reserved(const stage_node& stage, const manifest_input& declared,
+                     const labelled_edge& from, std::vector<node>& reads) {
+    const auto add = [&](bool wanted, const char* what, node n) {
+      if (!wanted) return;
+      check_read(stage, declared, what, n);
+      reads.push_back(n);
+    };
+    add(declared.reserved.timestamp || declared.reserved.event_time, "event_time", from.event_time);
+    add(declared.reserved.key, "key", from.key);
+    if (declared.reserved.headers) {
+      add(true, "headers",
+          labels_.enter(
+              to_string(stage.options.at) + ": headers have no label, which counts as everything",
+              {}));
+    }
+  }
+
+  void check_read(const stage_node& stage, const manifest_input& declared,
+                  const std::string& field_name, node column) {
+    if (stage.authority) return;  // consent handling has a basis of its own
+    const auto& options = options_of(stage, declared);
+    const auto& at = place_of(options, options.where.contains(field_name) ? field_name : "from");
+    const auto& of = labels_.label_of(column);
+    const auto named = "stage " + quoted(stage.options.name);
+    const auto& purpose = stage.options.purpose;
+    if (!purpose.empty() && !of.purposes.permits(purpose)) {
+      parts_.report(at, named + " serves " + quoted(purpose) + ", which field " +
+                            quoted(field_name) + " does not permit (" + of.purposes.to_string() +
+                            ")" + path_text(labels_.path_denying_purpose(column, purpose)));
+    } else if (purpose.empty() && of.personal()) {
+      parts_.report(at, named + " reads field " + quoted(field_name) + ", which is " +
+                            to_string(of.categories) +
+                            ", but serves no purpose; give it a \"purpose\"" +
+                            path_text(path_of_any(column, of.categories)));
+    } else if (of.personal() && declared.role == input_role::table) {
+      parts_.report(at, named + " reads field " + quoted(field_name) + " of a table, which is " +
+                            to_string(of.categories) +
+                            "; the host checks consent for events only, so only the consent "
+                            "authority may read a personal table" +
+                            path_text(path_of_any(column, of.categories)));
+    }
+  }
+
+  void check_stores(const stage_node& stage, const std::vector<node>& reads) {
+    const auto kept = labels_.derive("what stage " + quoted(stage.options.name) + " keeps", reads);
+    const auto& of = labels_.label_of(kept);
+    for (const auto& store : stage.of.stores) {
+      if (store.personal || !of.personal()) continue;
+      parts_.report(place_of(stage.options, "plugin"),
+                    "store " + quoted(store.name) + " of stage " + quoted(stage.options.name) +
+                        " is declared as not personal, but the stage reads " +
+                        to_string(of.categories) + path_text(path_of_any(kept, of.categories)));
+    }
+  }
+
+  static bool trusts(const stage_node& stage, const manifest_declassification& d) {
+    const auto& trust = stage.options.trust;
+    return std::find(trust.begin(), trust.end(), d.name) != trust.end();
+  }
+
+  /// What trusted declassifications take off one field that the stage makes.
+  static category_set removed_from(const stage_node& stage, const std::string& field_name) {
+    category_set all;
+    for (const auto& d : stage.of.declassifies) {
+      if (d.field == field_name && trusts(stage, d))
+        all = all | category_set::parse(d.removes).value_or(category_set{});
+    }
+    return all;
+  }
+
+  /// What they take off everything that leaves the stage, its choice of rows included: what each of
+  /// them does.
+  static category_set removed_from_all(const stage_node& stage) {
+    std::optional<category_set> common;
+    for (const auto& d : stage.of.declassifies) {
+      if (!trusts(stage, d)) continue;
+      const auto removes = category_set::parse(d.removes).value_or(category_set{});
+      common = common ? *common & removes : removes;
+    }
+    return common.value_or(category_set{});
+  }
+
+  node write(const stage_node& stage, const manifest_field& made, const std::string& verb,
+             const std::vector<node>& reads) {
+    const auto adds = category_set::parse(made.adds).value_or(category_set{});
+    auto what = to_string(stage.options.at) + ": stage " + quoted(stage.options.name) + " " + verb +
+                " " + quoted(made.name);
+    if (!adds.empty()) what += ", which adds " + to_string(adds);
+    for (const auto& d : stage.of.declassifies) {
+      if (d.field == made.name && !trusts(stage, d))
+        what += " (its \"" + d.name + "\" is not trusted)";
+    }
+    return labels_.derive(std::move(what), reads, adds, removed_from(stage, made.name));
+  }
+
+  /// Which rows are left tells of what they were chosen by. Consent is the exception: that it holds
+  /// for all rows is its point.
+  node selected(const stage_node& stage, node before, const std::vector<node>& reads) {
+    if (stage.authority || stage.of.reasons.empty()) return before;
+    auto from = reads;
+    from.push_back(before);
+    return labels_.derive(to_string(stage.options.at) + ": stage " + quoted(stage.options.name) +
+                              " chooses rows by what it reads",
+                          std::move(from), {}, removed_from_all(stage));
+  }
+
+  void pass_input(const stage_node& stage, const stage_input& input,
+                  const std::vector<node>& reads) {
+    const auto& declared = stage.of.inputs[static_cast<std::size_t>(input.port)];
+    auto out = edge_of(input.edge_in);
+    for (std::size_t w = 0; w < input.writes.size(); ++w) {
+      const auto slot = static_cast<std::size_t>(input.writes[w]);
+      if (out.columns.size() <= slot) out.columns.resize(slot + 1, -1);
+      out.columns[slot] = write(stage, declared.writes[w], "writes", reads);
+    }
+    out.presence = selected(stage, out.presence, reads);
+    edge_of(input.edge_out) = std::move(out);
+  }
+
+  void emit(const stage_node& stage, const manifest_output& output, int edge_index,
+            const std::vector<node>& reads) {
+    labelled_edge out;
+    for (const auto& f : output.emits) out.columns.push_back(write(stage, f, "emits", reads));
+    out.presence = labels_.derive(to_string(stage.options.at) + ": stage " +
+                                      quoted(stage.options.name) + " emits rows by what it reads",
+                                  reads, {}, removed_from_all(stage));
+    // Emitted rows keep the position of the rows that they come from.
+    std::vector<node> keys, times;
+    for (const auto& input : stage.inputs) {
+      keys.push_back(edge_of(input.edge_in).key);
+      times.push_back(edge_of(input.edge_in).event_time);
+    }
+    out.key = labels_.derive("keys of rows that stage " + quoted(stage.options.name) + " emits",
+                             std::move(keys));
+    out.event_time = labels_.derive(
+        "times of rows that stage " + quoted(stage.options.name) + " emits", std::move(times));
+    edge_of(edge_index) = std::move(out);
+  }
+
+  // ---- Sinks ----
+
+  void check_sink(const sink_node& sink, const sink_options& options) {
+    const auto& from = edge_of(sink.edge_in);
+    for (std::size_t f = 0; f < sink.slots.size(); ++f) {
+      if (sink.slots[f] < 0) continue;
+      const auto& of = sink.schema_of->fields[f];
+      const auto& at = place_of(options, options.where.contains(of.name) ? of.name : "from");
+      const auto column = from.columns[static_cast<std::size_t>(sink.slots[f])];
+      check_arrival(sink, at, column, "in field " + quoted(of.name));
+      check_schema_label(sink, at, column, of);
+    }
+    check_arrival(sink, place_of(options, "from"), from.presence, "in which rows there are");
+  }
+
+  void check_arrival(const sink_node& sink, const position& at, node what,
+                     const std::string& where) {
+    const auto& of = labels_.label_of(what);
+    const auto& topic = sink.topic;
+    const auto excess = of.categories - category_set::parse(topic.carries).value_or(category_set{});
+    if (!excess.empty()) {
+      parts_.report(at, "topic " + quoted(topic.name) + " may not carry " + to_string(excess) +
+                            ", which reaches it " + where + path_text(path_of_any(what, excess)));
+    }
+    if (topic.purpose.empty() && of.personal()) {
+      parts_.report(at, "topic " + quoted(topic.name) + " serves no purpose, but " +
+                            to_string(of.categories) + " reaches it " + where +
+                            "; give it a \"purpose\"" +
+                            path_text(path_of_any(what, of.categories)));
+    } else if (!topic.purpose.empty() && !of.purposes.permits(topic.purpose)) {
+      parts_.report(at, "topic " + quoted(topic.name) + " serves " + quoted(topic.purpose) +
+                            ", which what reaches it " + where + " does not permit (" +
+                            of.purposes.to_string() + ")" +
+                            path_text(labels_.path_denying_purpose(what, topic.purpose)));
+    }
+    if (!of.recipients.permits(topic.recipient) && (of.personal() || !topic.recipient.empty())) {
+      const auto who = topic.recipient.empty() ? "anybody" : quoted(topic.recipient);
+      parts_.report(at, "topic " + quoted(topic.name) + " is read by " + who +
+                            ", which what reaches it " + where + " does not permit (" +
+                            of.recipients.to_string() + ")" +
+                            path_text(labels_.path_denying_recipient(what, topic.recipient)));
+    }
+  }
+
+  /// The next flow takes the label from the schema, so it must say all that arrives.
+  void check_schema_label(const sink_node& sink, const position& at, node what,
+                          const schema_field& as) {
+    const auto said = label_of_field(as);
+    if (!said) {
+      parts_.report(place_of(sink.topic, "schema"),
+                    "schema of topic " + quoted(sink.topic.name) + ": " + said.error().message);
+      return;
+    }
+    const auto& of = labels_.label_of(what);
+    const auto file = std::filesystem::path(sink.topic.schema).filename().string();
+    const auto named = "field " + quoted(as.name) + " of " + file;
+    if (const auto unsaid = of.categories - said->categories; !unsaid.empty()) {
+      parts_.report(at, named + " is labelled " + to_string(said->categories) + ", but " +
+                            to_string(unsaid) + " reaches it, too; whoever reads topic " +
+                            quoted(sink.topic.name) + " would not know" +
+                            path_text(path_of_any(what, unsaid)));
+    }
+    if (!of.purposes.includes(said->purposes)) {
+      parts_.report(at, named + " permits purposes: " + said->purposes.to_string() +
+                            "; what reaches it permits only: " + of.purposes.to_string());
+    }
+    if (!of.recipients.includes(said->recipients)) {
+      parts_.report(at, named + " permits recipients: " + said->recipients.to_string() +
+                            "; what reaches it permits only: " + of.recipients.to_string());
+    }
+  }
+
+  // ---- Paths ----
+
+  std::vector<std::string> path_of_any(node n, category_set of) {
+    for (std::size_t i = 0; i < data_categories_count; ++i) {
+      const auto c = static_cast<data_category>(i);
+      if (of.contains(c)) return labels_.path_of(n, c);
+    }
+    return {};
+  }
+
+  static std::string path_text(const std::vector<std::string>& path) {
+    std::string text;
+    for (const auto& hop : path) text += "\n    " + hop;
+    return text;
+  }
+
+  flow_parts& parts_;
+  const graph& flow_;
+  label_flow labels_;
+  std::vector<labelled_edge> edges_;
+};
+
+}  // namespace
+
+void check_labels(flow_parts& parts, const graph& flow) {
+  label_check(parts, flow).check();
+}
+
+std::string describe_labels(const graph& flow) {
+  flow_parts parts;
+  parts.options = &flow.options;
+  label_check labels(parts, flow);
+  labels.check();
+  return labels.describe();
+}
+
+}  // namespace sonder

@@ -1,0 +1,257 @@
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "flow/flow_under_test.h"
+
+namespace sonder {
+namespace {
+
+/// A plugin for people who agreed, without a declassification; it reads `reads` and writes `made`.
+std::string plain_plugin(const std::string& reads, const std::string& rest = "") {
+  return R"("purpose": "required", "inputs": [{"name": "in", "role": "event", "reads": )" + reads +
+         R"(, "writes": [{"name": "made", "type": "string"}], "passes": "out"}], "outputs": [{"name": "out"}])" +
+         rest;
+}
+constexpr const char* reads_text = R"([{"name": "text", "type": "string"}])";
+
+/// One more stage and sink beside the quickstart's: `extra` reads what the authority allows, and
+/// topic `out` gets what it makes.
+std::string flow_with(const std::string& stage, const std::string& topic,
+                      const std::string& sink = "from: extra.out") {
+  quick q;
+  q.insight += "}\n  out: {schema: out.avsc, " + topic;
+  q.score += "}\n  extra: {" + stage;
+  q.sink += "}\n  out: {" + sink;
+  return q.yaml();
+}
+
+const std::string serve =
+    "plugin: plain, in: {in: filter.allowed}, purpose: ServicePersonalisation";
+
+TEST(Labels, AnUntrustedDeclassificationCountsForNothing) {
+  flow_test t;
+  quick q;
+  q.anonymise =
+      "plugin: anonymise, in: {texts: filter.allowed}, purpose: ServicePersonalisation, trust: "
+      "[deidentify]";
+  EXPECT_EQ(t.complaints(q.yaml()),
+            "11:19: topic \"insight\" may not carry direct_identifier, free_text, which reaches it "
+            "in field \"pseudonym\"\n"
+            "    3:21: field \"subject_id\" of topic \"journal\": labelled direct_identifier\n"
+            "    8:3: stage \"anonymise\" writes \"pseudonym\", which adds pseudonym (its "
+            "\"pseudonymise\" is not trusted)\n"
+            "11:19: field \"pseudonym\" of insight.avsc is labelled pseudonym, but "
+            "direct_identifier, free_text reaches it, too; whoever reads "
+            "topic \"insight\" would not know\n"
+            "    3:21: field \"subject_id\" of topic \"journal\": labelled direct_identifier\n"
+            "    8:3: stage \"anonymise\" writes \"pseudonym\", which adds pseudonym (its "
+            "\"pseudonymise\" is not trusted)");
+}
+
+TEST(Labels, WhatASinkMayNotCarryIsRefusedHopByHop) {
+  flow_test t;
+  quick q;
+  q.insight = "carries: [pseudonym, quasi_identifier], purpose: ServicePersonalisation";
+  EXPECT_EQ(t.complaints(q.yaml()),
+            "11:19: topic \"insight\" may not carry special_category, which reaches it in field "
+            "\"valence\"\n"
+            "    9:3: stage \"score\" writes \"valence\", which adds special_category\n"
+            "11:19: topic \"insight\" may not carry special_category, which reaches it in field "
+            "\"mood\"\n"
+            "    3:21: field \"mood\" of topic \"journal\": labelled special_category");
+}
+
+TEST(Labels, WhatAStageMakesCarriesAllThatItReads) {
+  flow_test t;
+  t.schema("out", R"([{"name": "made", "type": "string"}])");
+  t.plugin("plain", plain_plugin(reads_text));
+  EXPECT_EQ(
+      t.complaints(flow_with(serve, "carries: [free_text], purpose: ServicePersonalisation")),
+      "14:15: topic \"out\" may not carry direct_identifier, which reaches it in field \"made\"\n"
+      "    3:21: field \"text\" of topic \"journal\": labelled direct_identifier, free_text\n"
+      "    11:3: stage \"extra\" writes \"made\"");
+  EXPECT_EQ(t.complaints(flow_with(
+                serve, "carries: [free_text, direct_identifier], purpose: ServicePersonalisation")),
+            "");
+}
+
+TEST(Labels, ChoosingRowsByAFieldTellsOfIt) {
+  flow_test t;
+  t.schema(
+      "out",
+      R"([{"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}, "sonder.privacy": ["quasi_identifier"]}])");
+  const auto flow =
+      flow_with(serve, "carries: [quasi_identifier], purpose: ServicePersonalisation");
+  t.plugin("plain", plain_plugin(reads_text));
+  EXPECT_EQ(t.complaints(flow), "");
+  t.plugin("plain", plain_plugin(reads_text, R"(, "reasons": ["sad"])"));
+  EXPECT_EQ(t.complaints(flow),
+            "14:15: topic \"out\" may not carry direct_identifier, free_text, which reaches it in "
+            "which rows there are\n"
+            "    3:21: field \"text\" of topic \"journal\": labelled direct_identifier, free_text\n"
+            "    11:3: stage \"extra\" chooses rows by what it reads");
+}
+
+TEST(Labels, APurposeThatAFieldDoesNotPermitIsRefused) {
+  flow_test t;
+  t.schema("out", R"([{"name": "made", "type": "string"}])");
+  t.plugin("plain", plain_plugin(reads_text));
+  EXPECT_EQ(t.complaints(flow_with("plugin: plain, in: {in: filter.allowed}, purpose: Marketing",
+                                   "carries: [free_text, direct_identifier], purpose: Marketing")),
+            "11:35: stage \"extra\" serves \"Marketing\", which field \"text\" does not permit "
+            "(AcademicResearch, ServicePersonalisation)\n"
+            "    3:21: field \"text\" of topic \"journal\": labelled direct_identifier, free_text\n"
+            "14:15: topic \"out\" serves \"Marketing\", which what reaches it in field \"made\" "
+            "does not permit (AcademicResearch, "
+            "ServicePersonalisation)\n"
+            "    3:21: field \"text\" of topic \"journal\": labelled direct_identifier, free_text\n"
+            "    11:3: stage \"extra\" writes \"made\"");
+}
+
+TEST(Labels, AFieldWithoutALabelIsEverythingAndPermitsNothing) {
+  flow_test t;
+  t.schema("bare", R"([{"name": "id", "type": "string"}])");
+  EXPECT_EQ(t.complaints("flow: f\ntopics: {bare: {schema: bare.avsc}, copy: {schema: bare.avsc, "
+                         "purpose: Marketing}}\nstages: {}\nsinks: {copy: bare}\n"),
+            "4:15: topic \"copy\" serves purpose \"Marketing\", but no consent authority stands "
+            "before \"bare\"");
+  EXPECT_EQ(
+      t.complaints(
+          "flow: f\ntopics: {bare: {schema: bare.avsc}, copy: {schema: bare.avsc, carries: "
+          "[free_text, direct_identifier, "
+          "quasi_identifier, special_category, pseudonym, behaviour]}}\nsinks: {copy: bare}\n"),
+      "3:15: topic \"copy\" may not carry preference, which reaches it in field \"id\"\n"
+      "    2:25: field \"id\" of topic \"bare\": has no label, which counts as everything\n"
+      "3:15: topic \"copy\" serves no purpose, but direct_identifier, quasi_identifier, "
+      "special_category, free_text, pseudonym, behaviour, "
+      "preference reaches it in field \"id\"; give it a \"purpose\"\n"
+      "    2:25: field \"id\" of topic \"bare\": has no label, which counts as everything\n"
+      "3:15: topic \"copy\" is read by anybody, which what reaches it in field \"id\" does not "
+      "permit (none)\n"
+      "    2:25: field \"id\" of topic \"bare\": has no label, which counts as everything");
+}
+
+TEST(Labels, APersonalFieldNeedsAPurpose) {
+  flow_test t;
+  t.plugin(
+      "plain",
+      R"("purpose": "none", "inputs": [{"name": "in", "role": "event", "reads": [{"name": "age", "type": ["null", "int"]}],
+    "passes": "out"}], "outputs": [{"name": "out"}])");
+  EXPECT_EQ(t.complaints("flow: f\ntopics: {journal: {schema: journal.avsc}}\nstages: {s: {plugin: "
+                         "plain, in: {in: journal}}}\n"),
+            "3:38: stage \"s\" reads field \"age\", which is quasi_identifier, but serves no "
+            "purpose; give it a \"purpose\"\n"
+            "    2:28: field \"age\" of topic \"journal\": labelled quasi_identifier");
+}
+
+TEST(Labels, ATableAboutPeopleIsForTheAuthorityAlone) {
+  flow_test t;
+  t.plugin("plain", R"("purpose": "required", "inputs": [
+    {"name": "in", "role": "event", "reads": [{"name": "age", "type": ["null", "int"]}], "passes": "out"},
+    {"name": "facts", "role": "table", "reads": [{"name": "granted", "type": "boolean"}]}], "outputs": [{"name": "out"}])");
+  quick q;
+  q.score +=
+      "}\n  extra: {plugin: plain, in: {in: filter.allowed, facts: consent}, purpose: "
+      "ServicePersonalisation";
+  EXPECT_EQ(t.complaints(q.yaml()),
+            "10:58: stage \"extra\" reads field \"granted\" of a table, which is behaviour; the "
+            "host checks consent for events only, so only the "
+            "consent authority may read a personal table\n"
+            "    4:21: field \"granted\" of topic \"consent\": labelled behaviour");
+}
+
+TEST(Labels, AStoreThatIsNotPersonalMayKeepNothingPersonal) {
+  flow_test t;
+  t.plugin(
+      "plain",
+      plain_plugin(
+          reads_text,
+          R"(, "services": ["state/1"], "stores": [{"name": "seen", "key": "bytes", "value": "bytes", "version": 1, "personal": false}])"));
+  quick q;
+  q.score += "}\n  extra: {" + serve;
+  EXPECT_EQ(t.complaints(q.yaml()),
+            "10:19: store \"seen\" of stage \"extra\" is declared as not personal, but the stage "
+            "reads direct_identifier, free_text\n"
+            "    3:21: field \"text\" of topic \"journal\": labelled direct_identifier, free_text\n"
+            "    what stage \"extra\" keeps");
+}
+
+TEST(Labels, ARecipientThatIsNotNamedIsRefused) {
+  flow_test t;
+  t.schema(
+      "note",
+      R"([{"name": "id", "type": "string", "sonder.privacy": {"categories": [], "recipients": ["coach"]}}])");
+  const auto flow = [](const std::string& who) {
+    return "flow: f\ntopics: {note: {schema: note.avsc}, copy: {schema: note.avsc, recipient: " +
+           who + "}}\nsinks: {copy: note}\n";
+  };
+  EXPECT_EQ(t.complaints(flow("coach")), "");
+  EXPECT_EQ(t.complaints(flow("insurer")),
+            "3:15: topic \"copy\" is read by \"insurer\", which what reaches it in field \"id\" "
+            "does not permit (coach)\n"
+            "    2:25: field \"id\" of topic \"note\": labelled none");
+}
+
+TEST(Labels, ASchemaMayNotPermitMoreThanWhatArrives) {
+  flow_test t;
+  t.schema(
+      "out",
+      R"([{"name": "made", "type": "string", "sonder.privacy": ["free_text", "direct_identifier"]}])");
+  t.plugin("plain", plain_plugin(reads_text));
+  EXPECT_EQ(t.complaints(flow_with(
+                serve, "carries: [free_text, direct_identifier], purpose: ServicePersonalisation")),
+            "14:15: field \"made\" of out.avsc permits purposes: any; what reaches it permits "
+            "only: AcademicResearch, ServicePersonalisation");
+}
+
+TEST(Labels, ABadLabelIsNamedWithItsField) {
+  flow_test t;
+  t.schema("note", R"([{"name": "id", "type": "string", "sonder.privacy": ["free_txt"]}])");
+  EXPECT_EQ(t.complaints("flow: f\ntopics: {note: {schema: note.avsc}, copy: {schema: "
+                         "note.avsc}}\nsinks: {copy: note}\n"),
+            "2:25: schema of topic \"note\": label of field \"id\": no data category \"free_txt\"; "
+            "did you mean \"free_text\"?");
+}
+
+TEST(Labels, FieldsInsideOfAFieldSpeakForItWhereItDoesNot) {
+  flow_test t;
+  t.schema("nest", R"([{"name": "who", "type": {"type": "record", "name": "person", "fields": [
+    {"name": "name", "type": "string", "sonder.privacy": ["direct_identifier"]}]}}])");
+  EXPECT_EQ(
+      t.complaints("flow: f\ntopics: {nest: {schema: nest.avsc}, copy: {schema: "
+                   "nest.avsc}}\nsinks: {copy: nest}\n"),
+      "3:15: topic \"copy\" may not carry direct_identifier, which reaches it in field \"who\"\n"
+      "    2:25: field \"who\" of topic \"nest\": labelled direct_identifier\n"
+      "3:15: topic \"copy\" serves no purpose, but direct_identifier reaches it in field \"who\"; "
+      "give it a \"purpose\"\n"
+      "    2:25: field \"who\" of topic \"nest\": labelled direct_identifier");
+}
+
+TEST(Labels, ASourceThatHoldsMoreThanItSaysIsRefused) {
+  flow_test t;
+  t.schema(
+      "out",
+      R"([{"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}, "sonder.privacy": ["quasi_identifier"]}])");
+  quick q;
+  q.journal += ", carries: [pseudonym, direct_identifier, quasi_identifier, special_category]";
+  EXPECT_EQ(
+      t.complaints(q.yaml()),
+      "3:96: topic \"journal\" may not carry free_text, which its field \"text\" is labelled");
+}
+
+TEST(Labels, CanBeShownForEveryFieldOfASink) {
+  flow_test t;
+  const auto checked = t.check(quick{}.yaml());
+  ASSERT_NE(checked.flow, nullptr);
+  EXPECT_EQ(describe_labels(*checked.flow),
+            "insight.pseudonym  categories: pseudonym; purposes: AcademicResearch, "
+            "ServicePersonalisation; recipients: any\n"
+            "insight.at  categories: quasi_identifier; purposes: any; recipients: any\n"
+            "insight.valence  categories: special_category; purposes: AcademicResearch, "
+            "ServicePersonalisation; recipients: any\n"
+            "insight.mood  categories: special_category; purposes: any; recipients: any\n");
+}
+
+}  // namespace
+}  // namespace sonder

@@ -1,0 +1,314 @@
+#include "flow/services.h"
+
+#include <sodium.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+
+#include "observe/log.h"
+
+namespace sonder {
+
+namespace {
+
+constexpr std::size_t key_bytes_max = 4096;
+constexpr std::size_t value_bytes_max = 1 << 20;
+constexpr std::size_t secret_bytes_max = 64 << 10;
+constexpr std::size_t metric_changes_max = 65'536;  // of one epoch and instance
+
+std::string_view text(sonder_string s) { return {s.data, static_cast<std::size_t>(s.size)}; }
+bytes_view bytes(sonder_bytes b) { return {b.data, static_cast<std::size_t>(b.size)}; }
+
+bool asked_for(const manifest& of, std::string_view service) {
+  return std::find(of.services.begin(), of.services.end(), service) != of.services.end();
+}
+
+result<std::string> read_secret(const std::string& name, const secret_options& from) {
+  std::string secret;
+  if (!from.environment.empty()) {
+    const char* value = std::getenv(from.environment.c_str());
+    if (value == nullptr) {
+      return fail(errc::not_found, to_string(from.at) + ": secret \"" + name + "\": the environment has no " +
+                                       from.environment + "; set it");
+    }
+    secret = value;
+  } else {
+    std::ifstream in(from.file, std::ios::binary);
+    if (!in) {
+      return fail(errc::not_found, to_string(from.at) + ": secret \"" + name + "\": cannot read " + from.file +
+                                       "; make the file, for example with: head -c 32 /dev/urandom > FILE");
+    }
+    secret.assign(std::istreambuf_iterator<char>(in), {});
+  }
+  if (secret.empty() || secret.size() > secret_bytes_max) {
+    return fail(errc::invalid, to_string(from.at) + ": secret \"" + name + "\" is empty or larger than 64 KiB");
+  }
+  return secret;
+}
+
+}  // namespace
+
+result<std::shared_ptr<const secret_box>> secret_box::read(const flow_options& flow) {
+  auto box = std::make_shared<secret_box>();
+  for (const auto& [name, from] : flow.secrets) {
+    auto secret = read_secret(name, from);
+    if (!secret) return tl::unexpected(secret.error());
+    box->secrets_.emplace(name, std::move(*secret));
+  }
+  return box;
+}
+
+secret_box::~secret_box() {
+  for (auto& [name, secret] : secrets_) sodium_memzero(secret.data(), secret.size());
+}
+
+const std::string* secret_box::find(std::string_view name) const {
+  const auto it = secrets_.find(name);
+  return it == secrets_.end() ? nullptr : &it->second;
+}
+
+module_services::module_services(const stage_node& stage, std::shared_ptr<const secret_box> secrets, logger* lines)
+    : stage_(stage), secrets_(std::move(secrets)), lines_(lines) {
+  log_ = {sizeof log_, 0, this, [](void* ctx, std::int32_t level, sonder_string message) {
+            const auto& self = *static_cast<module_services*>(ctx);
+            if (self.lines_ == nullptr) return;
+            const auto known = std::clamp<std::int32_t>(level, SONDER_LOG_DEBUG, SONDER_LOG_ERROR);
+            self.lines_->write(static_cast<log_level>(known), "plugin says",
+                               {{"stage", self.stage_.options.name}, {"text", text(message)}});
+          }};
+  secret_service_ = {sizeof secret_service_, 0, this, [](void* ctx, sonder_string name, sonder_bytes* secret) -> std::int32_t {
+                       const auto& self = *static_cast<module_services*>(ctx);
+                       const auto& declared = self.stage_.of.secrets;
+                       if (std::find(declared.begin(), declared.end(), text(name)) == declared.end()) return SONDER_BAD_CONFIG;
+                       const auto* found = self.secrets_->find(text(name));
+                       if (found == nullptr) return SONDER_BAD_CONFIG;
+                       *secret = {reinterpret_cast<const std::uint8_t*>(found->data()), found->size()};
+                       return SONDER_OK;
+                     }};
+  host_ = {sizeof host_, SONDER_ABI_MAJOR, SONDER_ABI_MINOR, 0, 0, this, &module_services::find};
+}
+
+const void* module_services::find(const sonder_host* host, const char* id) {
+  auto& self = *static_cast<module_services*>(host->ctx);
+  const std::string_view wanted = id;
+  if (wanted == "log/1") return &self.log_;
+  if (wanted == "secrets/1" && asked_for(self.stage_.of, wanted)) return &self.secret_service_;
+  return nullptr;
+}
+
+/// The C side of the services. Each entry checks that it is called inside a call, on its thread.
+struct service_calls {
+  static instance_services& self(void* ctx) { return *static_cast<instance_services*>(ctx); }
+
+  static keyed_store* store(instance_services& s, std::uint32_t index) {
+    if (!s.allowed()) return nullptr;
+    if (index < s.stage_.of.stores.size()) return s.stores_[index].get();
+    ++s.violations_;
+    return nullptr;
+  }
+  static std::int32_t said(instance_services& s, status answer) {
+    if (answer) return SONDER_OK;
+    s.failure_ = std::move(answer);
+    return SONDER_FATAL;
+  }
+  static bool key_fits(instance_services& s, sonder_bytes key) {
+    if (key.size <= key_bytes_max) return true;
+    ++s.violations_;
+    return false;
+  }
+
+  static std::int32_t get(void* ctx, std::uint32_t store_index, sonder_bytes key, sonder_bytes* value, std::int32_t* found) {
+    auto& s = self(ctx);
+    auto* from = store(s, store_index);
+    if (from == nullptr || !key_fits(s, key)) return SONDER_FATAL;
+    bytes_view view;
+    auto answer = from->get(bytes(key), &view);
+    if (!answer) return said(s, tl::unexpected(answer.error()));
+    *found = *answer ? 1 : 0;
+    *value = {view.data(), view.size()};
+    return SONDER_OK;
+  }
+  static std::int32_t put(void* ctx, std::uint32_t store_index, sonder_bytes key, sonder_bytes value) {
+    auto& s = self(ctx);
+    auto* to = store(s, store_index);
+    if (to == nullptr || !key_fits(s, key)) return SONDER_FATAL;
+    if (value.size > value_bytes_max) {
+      ++s.violations_;
+      return SONDER_FATAL;
+    }
+    return said(s, to->put(bytes(key), bytes(value)));
+  }
+  static std::int32_t erase(void* ctx, std::uint32_t store_index, sonder_bytes key) {
+    auto& s = self(ctx);
+    auto* to = store(s, store_index);
+    if (to == nullptr || !key_fits(s, key)) return SONDER_FATAL;
+    return said(s, to->erase(bytes(key)));
+  }
+
+  struct visit {
+    std::int32_t (*call)(void*, sonder_bytes, sonder_bytes);
+    void* ctx;
+  };
+  static bool forward(void* ctx, bytes_view key, bytes_view value) {
+    const auto& v = *static_cast<visit*>(ctx);
+    return v.call(v.ctx, {key.data(), key.size()}, {value.data(), value.size()}) == 0;
+  }
+  static std::int32_t scan(void* ctx, std::uint32_t store_index, sonder_bytes prefix,
+                           std::int32_t (*call)(void*, sonder_bytes, sonder_bytes), void* call_ctx) {
+    auto& s = self(ctx);
+    auto* from = store(s, store_index);
+    if (from == nullptr) return SONDER_FATAL;
+    visit v{call, call_ctx};
+    return said(s, from->scan(bytes(prefix), &forward, &v));
+  }
+
+  static void add(void* ctx, std::uint32_t metric, std::uint32_t label_value, double amount) {
+    auto& s = self(ctx);
+    if (!s.allowed()) return;
+    const auto& declared = s.stage_.of.metrics;
+    const auto values = metric < declared.size() ? std::max<std::size_t>(1, declared[metric].label_values.size()) : 0;
+    if (label_value >= values || s.metrics_.size() >= metric_changes_max) {
+      ++s.violations_;
+      return;
+    }
+    s.metrics_.push_back({metric, label_value, amount});
+  }
+  static std::int64_t event_time(void* ctx) { return self(ctx).event_time_ms_; }
+  static std::int64_t processing_time(void* ctx) { return self(ctx).processing_time_ms_; }
+
+  /// A counter-based generator: hash of (subject, position, plugin version, how many before). Other rows change nothing.
+  static std::uint64_t next(void* ctx, std::int64_t row) {
+    auto& s = self(ctx);
+    if (!s.allowed() || row < 0 || row >= s.row_count_) {
+      ++s.violations_;
+      return 0;
+    }
+    const auto r = static_cast<std::size_t>(s.rows_[row]);
+    if (s.draws_.size() < static_cast<std::size_t>(s.row_count_)) s.draws_.resize(static_cast<std::size_t>(s.row_count_));
+    const auto subject = s.space_->subject[r];
+    const std::uint64_t parts[4] = {XXH3_64bits(subject.data(), subject.size()),
+                                    static_cast<std::uint64_t>(s.space_->record[r]->offset),
+                                    static_cast<std::uint64_t>(s.space_->source + 1),
+                                    s.draws_[static_cast<std::size_t>(row)]++};
+    return XXH3_64bits_withSeed(parts, sizeof parts, s.version_hash_);
+  }
+  /// The subject of a row of the call, or null after counting the violation.
+  static const std::string_view* subject_of(instance_services& s, std::int64_t row, std::uint32_t timer) {
+    if (!s.allowed()) return nullptr;
+    if (row >= 0 && row < s.row_count_ && timer < s.stage_.of.timers.size()) {
+      const auto* subject = &s.space_->subject[static_cast<std::size_t>(s.rows_[row])];
+      if (!subject->empty()) return subject;
+    }
+    ++s.violations_;
+    return nullptr;
+  }
+  static std::int32_t set_timer(void* ctx, std::int64_t row, std::uint32_t timer, std::uint64_t tag, std::int32_t kind,
+                                std::int64_t at_ms, sonder_bytes payload) {
+    auto& s = self(ctx);
+    const auto* subject = subject_of(s, row, timer);
+    if (subject == nullptr) return SONDER_FATAL;
+    if ((kind != SONDER_EVENT_TIME && kind != SONDER_PROCESSING_TIME) || payload.size > timer_table::payload_bytes_max) {
+      ++s.violations_;
+      return SONDER_FATAL;
+    }
+    return said(s, s.timers_->set({std::string(*subject), timer, tag, kind, at_ms, std::string(as_text(bytes(payload)))}));
+  }
+  static std::int32_t cancel_timer(void* ctx, std::int64_t row, std::uint32_t timer, std::uint64_t tag) {
+    auto& s = self(ctx);
+    const auto* subject = subject_of(s, row, timer);
+    if (subject == nullptr) return SONDER_FATAL;
+    return said(s, s.timers_->cancel(*subject, timer, tag));
+  }
+  static std::uint32_t purposes(void* ctx) { return static_cast<std::uint32_t>(self(ctx).flow_.purposes.size()); }
+  static sonder_string purpose(void* ctx, std::uint32_t bit) {
+    const auto& names = self(ctx).flow_.purposes;
+    if (bit >= names.size()) return {nullptr, 0};
+    return {names[bit].data(), names[bit].size()};
+  }
+
+  static const void* find(const sonder_host* host, const char* id) {
+    auto& s = self(host->ctx);
+    const std::string_view wanted = id;
+    if (wanted == "log/1" || wanted == "secrets/1") return s.module_.host().service(&s.module_.host(), id);
+    if (!asked_for(s.stage_.of, wanted)) return nullptr;
+    if (wanted == "metrics/1") return &s.metrics_service_;
+    if (wanted == "timer/1" && s.timers_ != nullptr) return &s.timer_service_;
+    if (wanted == "state/1" && !s.stage_.of.stores.empty()) return &s.state_service_;
+    if (wanted == "clock/1") return &s.clock_service_;
+    if (wanted == "random/1") return &s.random_service_;
+    if (wanted == "consent_authority/1" && s.stage_.authority) return &s.authority_service_;
+    return nullptr;
+  }
+};
+
+instance_services::instance_services(const graph& flow, const stage_node& stage, const module_services& module, log& on,
+                                     std::int32_t partition)
+    : flow_(flow), stage_(stage), module_(module) {
+  for (const auto& store : stage.of.stores) {
+    stores_.push_back(std::make_unique<keyed_store>(on, flow.options.name, stage.options.name + "." + store.name,
+                                                    partition, store_limits{}));
+  }
+  if (!stage.of.timers.empty()) {
+    stores_.push_back(std::make_unique<keyed_store>(on, flow.options.name, stage.options.name + ".~timers", partition,
+                                                    store_limits{}));
+    timers_ = std::make_unique<timer_table>(*stores_.back());
+  }
+  const auto version = stage.options.name + "\n" + stage.of.id + "\n" + stage.of.version;
+  version_hash_ = XXH3_64bits(version.data(), version.size());
+  metrics_service_ = {sizeof metrics_service_, 0, this, &service_calls::add};
+  state_service_ = {sizeof state_service_, 0, this, &service_calls::get, &service_calls::put, &service_calls::erase,
+                    &service_calls::scan};
+  clock_service_ = {sizeof clock_service_, 0, this, &service_calls::event_time, &service_calls::processing_time};
+  random_service_ = {sizeof random_service_, 0, this, &service_calls::next};
+  timer_service_ = {sizeof timer_service_, 0, this, &service_calls::set_timer, &service_calls::cancel_timer};
+  authority_service_ = {sizeof authority_service_, 0, this, &service_calls::purposes, &service_calls::purpose};
+  host_ = {sizeof host_, SONDER_ABI_MAJOR, SONDER_ABI_MINOR, 0, 0, this, &service_calls::find};
+}
+
+bool instance_services::allowed() noexcept {
+  if (in_call_ && std::this_thread::get_id() == call_thread_) return true;
+  ++violations_;
+  return false;
+}
+
+void instance_services::begin_call(const row_space& space, const std::int32_t* rows, std::int64_t count,
+                                   std::int64_t event_time_ms, std::int64_t processing_time_ms) {
+  space_ = &space;
+  rows_ = rows;
+  row_count_ = count;
+  event_time_ms_ = event_time_ms;
+  processing_time_ms_ = processing_time_ms;
+  metrics_mark_ = metrics_.size();
+  draws_.clear();
+  failure_ = status{};
+  for (auto& store : stores_) store->mark();
+  call_thread_ = std::this_thread::get_id();
+  in_call_ = true;
+}
+
+void instance_services::end_call(bool keep) {
+  in_call_ = false;
+  if (keep) return;
+  metrics_.resize(metrics_mark_);
+  for (auto& store : stores_) store->roll_back();
+}
+
+void instance_services::seal(std::vector<state_change>& to) {
+  for (auto& store : stores_) store->seal(to);
+}
+
+void instance_services::committed() {
+  for (auto& store : stores_) store->committed();
+}
+
+std::size_t instance_services::state_bytes() const noexcept {
+  std::size_t sum = 0;
+  for (const auto& store : stores_) sum += store->cache_bytes() + store->overlay_bytes();
+  return sum;
+}
+
+}  // namespace sonder

@@ -1,0 +1,117 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "flow/graph.h"
+#include "flow/rows.h"
+#include "flow/timers.h"
+#include "sonder/plugin.h"
+#include "state/store.h"
+
+namespace sonder {
+
+class logger;
+
+/// Secrets of a flow by name, read at start from files and the environment; wiped when destroyed. Immutable.
+class secret_box {
+ public:
+  [[nodiscard]] static result<std::shared_ptr<const secret_box>> read(const flow_options& flow);
+  ~secret_box();
+  [[nodiscard]] const std::string* find(std::string_view name) const;
+
+ private:
+  std::map<std::string, std::string, std::less<>> secrets_;
+};
+
+/// One metric that a plugin counted in a call.
+struct metric_change {
+  std::uint32_t metric = 0;
+  std::uint32_t label_value = 0;
+  double amount = 0;
+};
+
+/// The services that one module may use while it is created: log/1 and secrets/1, as its manifest asks.
+class module_services {
+ public:
+  /// `lines` may be null: what a plugin logs is dropped then.
+  module_services(const stage_node& stage, std::shared_ptr<const secret_box> secrets, logger* lines);
+  module_services(const module_services&) = delete;
+  module_services& operator=(const module_services&) = delete;
+  [[nodiscard]] const sonder_host& host() const noexcept { return host_; }
+
+ private:
+  static const void* find(const sonder_host* host, const char* id);
+  const stage_node& stage_;
+  std::shared_ptr<const secret_box> secrets_;
+  logger* lines_;
+  sonder_host host_{};
+  sonder_log_service log_{};
+  sonder_secrets_service secret_service_{};
+};
+
+/// The services of one plugin instance of one task, with the effects of the call that runs. Confined to the task's strand; a call
+/// of a service from another thread, or outside a call, is refused and counted as a violation.
+class instance_services {
+ public:
+  instance_services(const graph& flow, const stage_node& stage, const module_services& module, log& on,
+                    std::int32_t partition);
+  instance_services(const instance_services&) = delete;
+  instance_services& operator=(const instance_services&) = delete;
+
+  [[nodiscard]] const sonder_host& host() const noexcept { return host_; }
+
+  /// Opens a call on rows `base[first, first + count)` of `space`: a savepoint of every store.
+  void begin_call(const row_space& space, const std::int32_t* rows, std::int64_t count, std::int64_t event_time_ms,
+                  std::int64_t processing_time_ms);
+  /// Keeps the effects of the call, or undoes them.
+  void end_call(bool keep);
+  /// A limit or the disk failed while the call ran; its status does not count then.
+  [[nodiscard]] const status& failure() const noexcept { return failure_; }
+
+  /// The stage's timers; null if its manifest declares none.
+  [[nodiscard]] timer_table* timers() noexcept { return timers_.get(); }
+
+  void seal(std::vector<state_change>& to);
+  void committed();
+  [[nodiscard]] std::vector<metric_change>& metrics() noexcept { return metrics_; }
+  [[nodiscard]] std::uint64_t violations() const noexcept { return violations_; }
+  [[nodiscard]] std::size_t state_bytes() const noexcept;
+
+ private:
+  friend struct service_calls;
+  [[nodiscard]] bool allowed() noexcept;
+
+  const graph& flow_;
+  const stage_node& stage_;
+  const module_services& module_;
+  std::vector<std::unique_ptr<keyed_store>> stores_;  ///< the manifest's, then the timers'
+  std::unique_ptr<timer_table> timers_;
+  std::vector<metric_change> metrics_;
+  std::size_t metrics_mark_ = 0;
+  std::vector<std::uint64_t> draws_;  ///< per row of the call: how many random numbers it had
+  const row_space* space_ = nullptr;
+  const std::int32_t* rows_ = nullptr;
+  std::int64_t row_count_ = 0;
+  std::int64_t event_time_ms_ = 0;
+  std::int64_t processing_time_ms_ = 0;
+  bool in_call_ = false;
+  std::thread::id call_thread_;
+  std::uint64_t violations_ = 0;
+  std::uint64_t version_hash_ = 0;
+  status failure_;
+
+  sonder_host host_{};
+  sonder_metrics_service metrics_service_{};
+  sonder_state_service state_service_{};
+  sonder_clock_service clock_service_{};
+  sonder_random_service random_service_{};
+  sonder_timer_service timer_service_{};
+  sonder_consent_authority_service authority_service_{};
+};
+
+}  // namespace sonder

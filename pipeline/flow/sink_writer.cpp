@@ -1,0 +1,219 @@
+#include "flow/sink_writer.h"
+
+#include <algorithm>
+
+#include "avro/framing.h"
+
+namespace sonder {
+
+namespace {
+
+/// An edge's column under the name that the schema has for it. Any row may lack it, if it was withheld from the stage that made it.
+field as_value(const graph& flow, const sink_node& sink, int slot, const std::string& name) {
+  auto of = flow.edges[static_cast<std::size_t>(sink.edge_in)].columns[static_cast<std::size_t>(slot)].of;
+  of.name = name;
+  of.nullable = true;
+  return of;
+}
+
+result<std::unique_ptr<const encode_plan>> compile_key(const graph& flow, const sink_node& sink) {
+  schema key;
+  key.type = avro_type::record;
+  key.name = "key";
+  std::vector<field> columns;
+  for (std::size_t i = 0; i < sink.key_slots.size(); ++i) {
+    const auto* of = sink.schema_of->find_field(sink.topic.key[i]);
+    if (of == nullptr) {
+      return fail(errc::invalid, to_string(sink.topic.at) + ": key field \"" + sink.topic.key[i] + "\" is not in the schema");
+    }
+    key.fields.push_back({of->name, of->type, "", {}, sort_order::ascending, {}, {}});
+    columns.push_back(as_value(flow, sink, sink.key_slots[i], of->name));
+  }
+  auto plan = encode_plan::compile(key, columns);
+  if (!plan) return tl::unexpected(plan.error().at(to_string(sink.topic.at)));
+  return std::make_unique<const encode_plan>(std::move(*plan));
+}
+
+int slot_of(const graph& flow, const sink_node& sink, const std::string& name) {
+  if (name.empty()) return -1;
+  const auto& columns = flow.edges[static_cast<std::size_t>(sink.edge_in)].columns;
+  for (std::size_t i = 0; i < columns.size(); ++i) {
+    if (columns[i].of.name == name) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+}  // namespace
+
+result<std::shared_ptr<const sink_plan>> sink_plan::compile(const graph& flow, const sink_node& sink, schema_registry& schemas) {
+  auto plan = std::make_shared<sink_plan>();
+  std::vector<field> columns;
+  for (std::size_t i = 0; i < sink.slots.size(); ++i) {
+    if (sink.slots[i] < 0) continue;
+    columns.push_back(as_value(flow, sink, sink.slots[i], sink.schema_of->fields[i].name));
+    plan->value_slots.push_back(sink.slots[i]);
+  }
+  auto value = encode_plan::compile(*sink.schema_of, columns);
+  if (!value) return tl::unexpected(value.error().at(to_string(sink.topic.at) + ": sink \"" + sink.topic.name + "\""));
+  plan->value = std::make_unique<const encode_plan>(std::move(*value));
+  if (sink.key_slots.size() > 1) {
+    auto key = compile_key(flow, sink);
+    if (!key) return tl::unexpected(key.error());
+    plan->key = std::move(*key);
+  }
+  if (!sink.topic.bare) {
+    auto id = schemas.register_schema(sink.topic.topic + "-value", *sink.schema_of);
+    if (!id) return tl::unexpected(id.error());
+    plan->schema_id = *id;
+  }
+  plan->record_bytes_max = topic_config{}.record_bytes_max;
+  return plan;
+}
+
+sink_writer::sink_writer(const graph& flow, std::size_t sink, std::shared_ptr<const sink_plan> plan, std::int32_t partition)
+    : flow_(flow),
+      node_(flow.sinks[sink]),
+      sink_(sink),
+      plan_(std::move(plan)),
+      partition_(partition),
+      value_encoder_(*plan_->value),
+      subject_slot_(slot_of(flow, node_, node_.topic.subject)),
+      time_slot_(slot_of(flow, node_, node_.topic.event_time)) {
+  if (plan_->key != nullptr) key_encoder_ = std::make_unique<row_encoder>(*plan_->key);
+}
+
+status sink_writer::bind(edge_rows& in, const row_base& base, batch_memory& memory) {
+  const auto& columns = flow_.edges[static_cast<std::size_t>(node_.edge_in)].columns;
+  const auto dense = [&](int index) {
+    return column_over(in, index, base, columns[static_cast<std::size_t>(index)].of, memory);
+  };
+  const auto take = [&](const std::vector<int>& slots, std::vector<const ArrowArray*>& arrays) -> status {
+    arrays.clear();
+    for (const auto slot : slots) {
+      auto column = dense(slot);
+      if (!column) return tl::unexpected(column.error());
+      arrays.push_back(*column);
+    }
+    return {};
+  };
+  SONDER_TRY(take(plan_->value_slots, value_arrays_));
+  SONDER_TRY(take(node_.key_slots, key_arrays_));
+  value_encoder_.bind(value_arrays_);
+  if (key_encoder_ != nullptr) key_encoder_->bind(key_arrays_);
+  subjects_ = times_ = nullptr;
+  if (subject_slot_ >= 0) {
+    auto column = dense(subject_slot_);
+    if (!column) return tl::unexpected(column.error());
+    subjects_ = *column;
+  }
+  if (time_slot_ >= 0) {
+    auto column = dense(time_slot_);
+    if (!column) return tl::unexpected(column.error());
+    times_ = *column;
+  }
+  return {};
+}
+
+/// The choice of rows that every column of the sink stands over already, so that rows are picked while encoding and nothing is
+/// gathered; `base` itself where they differ.
+const row_base& sink_writer::common_base(const edge_rows& in, const row_base& base) const {
+  const row_base* common = nullptr;
+  const auto agrees = [&](int slot) {
+    const auto& s = in.slots[static_cast<std::size_t>(slot)];
+    if (s.array == nullptr || (common != nullptr && s.base != common)) return false;
+    common = s.base;
+    return true;
+  };
+  const auto all = [&](const std::vector<int>& slots) { return std::all_of(slots.begin(), slots.end(), agrees); };
+  const bool one = all(plan_->value_slots) && all(node_.key_slots) && (subject_slot_ < 0 || agrees(subject_slot_)) &&
+                   (time_slot_ < 0 || agrees(time_slot_));
+  if (!one || common == nullptr) return base;
+  return std::includes(common->rows.begin(), common->rows.end(), base.rows.begin(), base.rows.end()) ? *common : base;
+}
+
+/// Makes `key_` and answers the partition: of the subject where the topic has one, else of the key.
+result<std::int32_t> sink_writer::encode_key(std::int64_t row, std::int32_t space_row, const row_space& space,
+                                             std::optional<host_cause>& refused) {
+  key_.clear();
+  if (node_.original_bytes && key_arrays_.empty()) {
+    const auto key = space.record_of(space_row).key;
+    key_.append(key.data(), key.size());
+  } else if (key_encoder_ != nullptr) {
+    if (key_encoder_->encode(row, key_)) refused = host_cause::missing_value;
+  } else if (!key_arrays_.empty()) {
+    if (is_null(*key_arrays_[0], row)) refused = host_cause::missing_value;
+    if (!refused) {
+      const auto text = bytes_at(*key_arrays_[0], row);
+      key_.append(text.data(), text.size());
+    }
+  }
+  if (refused || node_.topic.partitions == 1) return 0;
+  if (subjects_ != nullptr && !is_null(*subjects_, row)) {
+    return murmur2_partition(bytes_at(*subjects_, row), node_.topic.partitions);
+  }
+  if (key_.size() == 0) return partition_ % node_.topic.partitions;
+  return murmur2_partition({key_.data(), key_.size()}, node_.topic.partitions);
+}
+
+std::optional<host_cause> sink_writer::encode_value(std::int64_t row, std::int32_t space_row, const row_space& space) {
+  value_.clear();
+  if (node_.original_bytes) {
+    const auto original = space.record_of(space_row).value;
+    value_.append(original.data(), original.size());
+    return std::nullopt;
+  }
+  if (plan_->schema_id >= 0) append_frame(plan_->schema_id, value_);
+  if (const auto wrong = value_encoder_.encode(row, value_)) {
+    return wrong.reason == encode_reason::missing_value ? host_cause::missing_value
+           : wrong.reason == encode_reason::bad_value   ? host_cause::bad_value
+                                                        : host_cause::too_large;
+  }
+  if (value_.size() > static_cast<std::size_t>(plan_->record_bytes_max)) return host_cause::too_large;
+  return std::nullopt;
+}
+
+std::int64_t sink_writer::timestamp_ms(std::int64_t row, std::int32_t space_row, const row_space& space) const {
+  if (times_ != nullptr && !is_null(*times_, row)) return fixed_values<std::int64_t>(*times_)[row];
+  return space.event_time_ms[static_cast<std::size_t>(space_row)];
+}
+
+status sink_writer::write(const row_space& space, edge_rows& in, batch_memory& memory, contribution& to, node_counts& counts,
+                          const bury_fn& bury) {
+  counts.in += in.base->rows.size();
+  const row_base* base = in.base;
+  if (node_.purpose_bit >= 0) {
+    auto& agreed = memory.new_base();
+    for (const auto row : in.base->rows) {
+      if ((space.purposes[static_cast<std::size_t>(row)] >> node_.purpose_bit & 1) != 0) agreed.rows.push_back(row);
+    }
+    counts.drop(host_cause::no_consent, in.base->rows.size() - agreed.rows.size());
+    if (agreed.rows.size() != in.base->rows.size()) base = &agreed;
+  }
+  if (base->rows.empty()) return {};
+  const auto& bound = common_base(in, *base);
+  SONDER_TRY(bind(in, bound, memory));
+  std::int64_t row = -1;
+  for (const auto space_row : base->rows) {
+    do ++row;
+    while (bound.rows[static_cast<std::size_t>(row)] != space_row);
+    std::optional<host_cause> refused;
+    auto partition = encode_key(row, space_row, space, refused);
+    if (!partition) return tl::unexpected(partition.error());
+    if (!refused) refused = encode_value(row, space_row, space);
+    if (refused) {
+      counts.bury(*refused);
+      SONDER_TRY(bury(space, space_row, name(*refused)));
+      continue;
+    }
+    const bytes_view key{key_.data(), key_.size()};
+    const bytes_view value{value_.data(), value_.size()};
+    const auto headers = node_.original_bytes ? space.record_of(space_row).headers : bytes_view{};
+    to.output(sink_, *partition).append(timestamp_ms(row, space_row, space), key.empty() ? nullptr : &key, &value, headers);
+    to.bytes += key.size() + value.size() + headers.size();
+    ++to.records_out;
+    ++counts.passed;
+  }
+  return {};
+}
+
+}  // namespace sonder

@@ -1,0 +1,98 @@
+#pragma once
+
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "avro/encode_plan.h"
+#include "avro/registry.h"
+#include "flow/contribution.h"
+#include "flow/graph.h"
+#include "flow/rows.h"
+#include "flow/stage_runner.h"
+
+namespace sonder {
+
+/// What all tasks share of one sink: its plans and the id of its schema. Immutable.
+struct sink_plan {
+  std::unique_ptr<const encode_plan> value;
+  std::unique_ptr<const encode_plan> key;  ///< only where several fields make the key
+  std::vector<int> value_slots;            ///< slots of the edge that `value` takes, in its order
+  std::int32_t schema_id = -1;
+  std::int32_t record_bytes_max = 0;
+
+  [[nodiscard]] static result<std::shared_ptr<const sink_plan>> compile(const graph& flow, const sink_node& sink,
+                                                                        schema_registry& schemas);
+};
+
+/// One sink in one task: encodes rows into the task's contribution. Confined to the task's strand.
+class sink_writer {
+ public:
+  sink_writer(const graph& flow, std::size_t sink, std::shared_ptr<const sink_plan> plan, std::int32_t partition);
+
+  /// Rows whose subject has not agreed to the sink's purpose are dropped; rows that the schema has no place for are buried.
+  [[nodiscard]] status write(const row_space& space, edge_rows& in, batch_memory& memory, contribution& to, node_counts& counts,
+                             const bury_fn& bury);
+
+ private:
+  [[nodiscard]] status bind(edge_rows& in, const row_base& base, batch_memory& memory);
+  [[nodiscard]] const row_base& common_base(const edge_rows& in, const row_base& base) const;
+  [[nodiscard]] result<std::int32_t> encode_key(std::int64_t row, std::int32_t space_row, const row_space& space,
+                                                std::optional<host_cause>& refused);
+  [[nodiscard]] std::optional<host_cause> encode_value(std::int64_t row, std::int32_t space_row, const row_space& space);
+  [[nodiscard]] std::int64_t timestamp_ms(std::int64_t row, std::int32_t space_row, const row_space& space) const;
+
+  const graph& flow_;
+  const sink_node& node_;
+  std::size_t sink_;
+  std::shared_ptr<const sink_plan> plan_;
+  std::int32_t partition_;
+  row_encoder value_encoder_;
+  std::unique_ptr<row_encoder> key_encoder_;
+  std::vector<const ArrowArray*> value_arrays_;
+  std::vector<const ArrowArray*> key_arrays_;
+  const ArrowArray* subjects_ = nullptr;
+  const ArrowArray* times_ = nullptr;
+  buffer key_;
+  buffer value_;
+  bytes_view original_;
+  int subject_slot_ = -1;
+  int time_slot_ = -1;
+};
+
+/// The dead-letter topic in one task. With a quarantine key the original bytes travel sealed (XChaCha20-Poly1305, libsodium);
+/// without one only their position and hash do. Nothing personal stands in any other field. Confined to the strand.
+class dead_letter_writer {
+ public:
+  [[nodiscard]] static result<std::unique_ptr<dead_letter_writer>> create(const graph& flow, schema_registry& schemas,
+                                                                          const secret_box& secrets, std::int32_t partition);
+
+  struct letter {
+    int source = -1;
+    const log_record* record = nullptr;
+    std::string_view stage;
+    std::string_view cause;
+  };
+  [[nodiscard]] status write(const letter& of, std::int64_t now_ms, contribution& to);
+
+ private:
+  dead_letter_writer(const graph& flow, const topic_options& topic, std::int32_t partition);
+  void fill(const letter& of, std::int64_t now_ms);
+  [[nodiscard]] bytes_view seal(const log_record& record);
+
+  const graph& flow_;
+  const topic_options& topic_;
+  std::int32_t partition_;
+  std::shared_ptr<const encode_plan> plan_;
+  std::unique_ptr<row_encoder> encoder_;
+  std::int32_t schema_id_ = -1;
+  std::vector<field> fields_;
+  std::vector<column> columns_;
+  std::string quarantine_key_;
+  std::string key_id_;
+  buffer plain_;
+  buffer sealed_;
+  buffer encoded_;
+};
+
+}  // namespace sonder

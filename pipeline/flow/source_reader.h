@@ -1,0 +1,73 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "avro/decode_plan.h"
+#include "avro/registry.h"
+#include "flow/counts.h"
+#include "flow/graph.h"
+#include "flow/rows.h"
+#include "log/log.h"
+#include "record/columns.h"
+
+namespace sonder {
+
+/// Called for a record that ends as a dead letter before it became a row.
+using bury_record_fn = std::function<status(int source, const log_record& record, std::string_view cause)>;
+
+/// One source topic in one task: fetches records of its partition and decodes them into columns.
+/// Confined to the task's strand.
+class source_reader {
+ public:
+  source_reader(const graph& flow, int source, log& from, schema_registry& schemas, std::int32_t partition);
+
+  /// Where the next record is taken up; -1 as long as `seek` was not called.
+  [[nodiscard]] std::int64_t next_offset() const noexcept;
+  void seek(std::int64_t offset);
+
+  /// Fetches when nothing is waiting. True if a record waits now.
+  [[nodiscard]] result<bool> fill(const fetch_limits& limits, bool& fetched);
+  /// Of the record that waits.
+  [[nodiscard]] std::int64_t head_timestamp_ms() const noexcept { return block_.records[at_].timestamp_ms; }
+  [[nodiscard]] std::size_t waiting() const noexcept { return block_.records.size() - at_; }
+  /// The stable end of the partition.
+  [[nodiscard]] result<std::int64_t> end_offset();
+
+  /// Takes up to `rows_max` waiting records with a timestamp of at most `until_ms`: rows of `space`, columns of the topic's edge.
+  /// Records that cannot become rows are buried and counted. Views last until the next call of `take` or `fill`.
+  [[nodiscard]] status take(std::int32_t rows_max, std::int64_t until_ms, std::int64_t now_ms, row_space& space, node_counts& counts,
+                            const bury_record_fn& bury);
+  [[nodiscard]] columns& decoded() noexcept { return columns_; }
+
+ private:
+  struct writer_plan {
+    std::int32_t schema_id = -1;
+    std::shared_ptr<const decode_plan> plan;
+    host_cause refused = host_cause::unknown_schema;  ///< why there is no plan
+  };
+  [[nodiscard]] result<const writer_plan*> plan_for(std::int32_t schema_id);
+  [[nodiscard]] result<std::optional<host_cause>> decode(const log_record& record);
+  [[nodiscard]] std::optional<host_cause> check_row(std::int64_t row, const log_record& record, std::int64_t now_ms);
+  void add_row(const log_record& record, row_space& space);
+
+  const graph& flow_;
+  const source_node& node_;
+  int source_;
+  log& from_;
+  schema_registry& schemas_;
+  std::int32_t partition_;
+  record_block block_;
+  std::size_t at_ = 0;
+  std::int64_t next_offset_ = -1;
+  std::vector<std::shared_ptr<writer_plan>> plans_;
+  columns columns_;
+  std::int64_t event_time_ms_ = 0;  ///< of the row just checked
+  std::string_view subject_;
+};
+
+}  // namespace sonder

@@ -1,0 +1,649 @@
+#include "flow/stage_runner.h"
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include "plugin/library.h"
+
+namespace sonder {
+
+namespace {
+
+constexpr std::int64_t emitted_rows_max = 65'536;  // of one call
+constexpr std::int64_t sleep_slice_ms = 20;        // how long a stop waits for a back-off
+
+// What a call came to, beside the status that the plugin answered.
+constexpr std::int32_t answered_nonsense = -1;  // outside the contract: a status or an array that cannot be
+constexpr std::int32_t asks_for_retry = -2;     // OK, but some row is to be offered again
+constexpr std::int32_t host_failed = -3;        // the disk, under a service
+
+std::int64_t steady_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+void release(ArrowArray& array) {
+  if (array.release != nullptr) array.release(&array);
+  array.release = nullptr;
+}
+
+std::string message_of(const sonder_error& e) {
+  const auto* end = std::find(std::begin(e.message), std::end(e.message), '\0');
+  return {std::begin(e.message), end};
+}
+
+/// Lends a lent array again, from row `first` on.
+ArrowArray slice(const ArrowArray& from, std::int64_t first, std::int64_t count) {
+  auto part = from;
+  part.offset += first;
+  part.length = count;
+  part.null_count = from.null_count == 0 ? 0 : -1;
+  return part;
+}
+
+field as_record(const std::vector<manifest_field>& fields) {
+  field record;
+  record.type.id = type_id::record;
+  for (const auto& f : fields) {
+    record.type.fields.push_back(f.column);
+    record.type.fields.back().name = f.name;
+  }
+  return record;
+}
+
+}  // namespace
+
+// ---- The module -------------------------------------------------------------------------------------------------------
+
+result<std::unique_ptr<stage_module>> stage_module::create(const stage_node& stage, std::shared_ptr<const secret_box> secrets,
+                                                           logger* lines) {
+  std::unique_ptr<stage_module> made(new stage_module(stage, std::move(secrets), lines));
+  sonder_module_args args{};
+  args.struct_size = sizeof args;
+  args.stage = {stage.options.name.data(), stage.options.name.size()};
+  args.config_json = {stage.config_json.data(), stage.config_json.size()};
+  args.purpose = {stage.options.purpose.data(), stage.options.purpose.size()};
+  auto error = empty_error();
+  const auto answer = made->table().module_create(&made->services_.host(), &args, &made->module_, &error);
+  if (answer == SONDER_OK) return made;
+  made->module_ = nullptr;
+  return fail(answer == SONDER_BAD_CONFIG ? errc::invalid : errc::unavailable,
+              to_string(stage.options.at) + ": stage \"" + stage.options.name + "\": plugin " + stage.of.id +
+                  " does not start: " + message_of(error));
+}
+
+stage_module::~stage_module() {
+  if (module_ != nullptr) table().module_destroy(module_);
+}
+
+const sonder_plugin& stage_module::table() const noexcept { return stage_.library->calls(); }
+
+// ---- One call ---------------------------------------------------------------------------------------------------------
+
+struct stage_runner::call {
+  std::size_t input = 0;
+  const manifest_input* port = nullptr;
+  row_space* space = nullptr;
+  const batch_times* times = nullptr;
+  batch_memory* memory = nullptr;
+  node_counts* counts = nullptr;
+  call_watch* watch = nullptr;
+  const bury_fn* bury = nullptr;
+  std::vector<emitted_rows>* emitted = nullptr;
+
+  // What is lent: dense over the allowed rows.
+  const row_base* allowed = nullptr;
+  std::vector<const ArrowArray*> reads;
+  std::vector<std::int64_t> timestamp_ms;
+  std::vector<std::int64_t> event_time_ms;
+  std::vector<std::uint8_t> tombstone;
+  const ArrowArray* key = nullptr;
+  const ArrowArray* headers = nullptr;
+
+  // What comes back, for all allowed rows.
+  std::vector<std::uint8_t> verdicts;
+  std::vector<std::uint16_t> reasons;
+  std::vector<std::uint32_t> retry_after_ms;
+  std::vector<std::uint64_t> purposes;
+  std::vector<std::uint8_t> cause;              ///< host_cause + 1 of a row that the host gave up on; 0: none
+  std::vector<const ArrowArray*> kept;          ///< per write: the column, or null
+  std::vector<column*> joined;                  ///< per write: where parts are put together after a failure
+
+  // Of the call that runs.
+  std::vector<ArrowArray> lent_children;
+  std::vector<ArrowArray*> lent_pointers;
+  std::vector<ArrowArray> columns;
+  struct emission {
+    std::uint32_t port;
+    std::vector<std::int32_t> rows;  // of the call, then of the space
+    ArrowArray array;
+  };
+  std::vector<emission> emissions;
+  std::int64_t first = 0;
+  std::int64_t count = 0;
+  std::string violation;                        ///< what broke the contract, for the operator
+  const manifest* of = nullptr;
+
+  static std::int32_t emit(void* ctx, std::uint32_t port, const std::int64_t* rows, std::int64_t count, ArrowArray* array);
+};
+
+std::int32_t stage_runner::call::emit(void* ctx, std::uint32_t port, const std::int64_t* rows, std::int64_t count,
+                                      ArrowArray* array) {
+  auto& c = *static_cast<call*>(ctx);
+  emission made{port, {}, *array};
+  array->release = nullptr;
+  const auto refuse = [&](std::string why) {
+    release(made.array);
+    if (c.violation.empty()) c.violation = std::move(why);
+    return SONDER_FATAL;
+  };
+  if (port >= c.of->outputs.size() || !c.of->outputs[port].emitted) return refuse("emit: no such emitting output");
+  if (count < 0 || count > emitted_rows_max) return refuse("emit: more than 65536 rows in one call");
+  if (auto ok = check_array(made.array, as_record(c.of->outputs[port].emits), count); !ok) {
+    return refuse("emit: " + ok.error().message);
+  }
+  made.rows.reserve(static_cast<std::size_t>(count));
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (rows[i] < 0 || rows[i] >= c.count) return refuse("emit: a source row outside the batch");
+    made.rows.push_back(c.allowed->rows[static_cast<std::size_t>(c.first + rows[i])]);
+  }
+  c.emissions.push_back(std::move(made));
+  return SONDER_OK;
+}
+
+// ---- The runner -------------------------------------------------------------------------------------------------------
+
+result<std::unique_ptr<stage_runner>> stage_runner::create(const graph& flow, const stage_module& module, log& on,
+                                                           std::int32_t partition, const stop_signs& stop) {
+  std::unique_ptr<stage_runner> made(new stage_runner(flow, module, on, partition, stop));
+  if (auto ok = made->make_instance(); !ok) return tl::unexpected(ok.error());
+  return made;
+}
+
+stage_runner::stage_runner(const graph& flow, const stage_module& module, log& on, std::int32_t partition,
+                           const stop_signs& stop)
+    : flow_(flow),
+      module_(module),
+      stage_(module.stage()),
+      stop_(stop),
+      services_(flow, stage_, module.services(), on, partition),
+      call_(std::make_unique<call>()) {
+  for (const auto& input : stage_.inputs) {
+    schemas_.emplace_back();
+    export_schema(as_record(stage_.of.inputs[static_cast<std::size_t>(input.port)].reads), &schemas_.back());
+  }
+  call_->of = &stage_.of;
+}
+
+stage_runner::~stage_runner() {
+  if (instance_ != nullptr) module_.table().instance_destroy(instance_);
+  for (auto& schema : schemas_) {
+    if (schema.release != nullptr) schema.release(&schema);
+  }
+}
+
+status stage_runner::make_instance() {
+  if (instance_ != nullptr) module_.table().instance_destroy(instance_);
+  instance_ = nullptr;
+  auto error = empty_error();
+  const auto answer = module_.table().instance_create(module_.get(), &services_.host(), &instance_, &error);
+  if (answer == SONDER_OK) return {};
+  instance_ = nullptr;
+  return fail(errc::unavailable, "stage \"" + stage_.options.name + "\": plugin " + stage_.of.id +
+                                     " makes no instance: " + message_of(error));
+}
+
+status stage_runner::lend(call& c) {
+  const auto& rows = c.allowed->rows;
+  const auto& asked = c.port->reserved;
+  c.timestamp_ms.clear();
+  c.event_time_ms.clear();
+  c.tombstone.clear();
+  c.key = c.headers = nullptr;
+  const bool any = asked.timestamp || asked.event_time || asked.tombstone;
+  for (std::size_t i = 0; any && i < rows.size(); ++i) {
+    const auto row = rows[i];
+    const auto r = static_cast<std::size_t>(row);
+    if (asked.timestamp) c.timestamp_ms.push_back(c.space->record_of(row).timestamp_ms);
+    if (asked.event_time) c.event_time_ms.push_back(c.space->event_time_ms[r]);
+    if (asked.tombstone) c.tombstone.push_back(c.space->record_of(row).has_value ? 0 : 1);
+  }
+  if (asked.key) {
+    auto& keys = c.memory->new_column({"key", {type_id::binary}, true});
+    for (const auto row : rows) {
+      const auto& record = c.space->record_of(row);
+      if (!record.has_key) {
+        keys.append_null();
+      } else if (!keys.append_bytes(record.key)) {
+        return fail(errc::capacity, "the keys of one batch pass 2^31-1 bytes; lower batch_rows");
+      }
+    }
+    c.key = &keys.lend();
+  }
+  if (asked.headers) {
+    data_type entry{type_id::record};
+    entry.fields = {{"key", {type_id::utf8}, false}, {"value", {type_id::binary}, true}};
+    data_type map{type_id::map};
+    map.fields = {{"entries", entry, false}};
+    auto& headers = c.memory->new_column({"headers", map, false});
+    for (const auto row : rows) {
+      header_cursor cursor(c.space->record_of(row).headers);
+      header_view header;
+      while (cursor.next(header)) {
+        auto& entries = headers.child(0);
+        if (!is_utf8(reinterpret_cast<const std::uint8_t*>(header.key.data()), header.key.size())) continue;
+        if (!entries.child(0).append_text(header.key) || !entries.child(1).append_bytes(header.value)) {
+          return fail(errc::capacity, "the headers of one batch pass 2^31-1 bytes; lower batch_rows");
+        }
+        entries.close_record();
+      }
+      headers.close_list();
+    }
+    c.headers = &headers.lend();
+  }
+  return {};
+}
+
+status stage_runner::run(std::size_t input, row_space& space, edge_rows& in, const batch_times& times, batch_memory& memory,
+                         node_counts& counts, edge_rows& out, std::vector<emitted_rows>& emitted, call_watch& watch,
+                         const bury_fn& bury) {
+  auto& c = *call_;
+  const auto& wiring = stage_.inputs[input];
+  c.input = input;
+  c.port = &stage_.of.inputs[static_cast<std::size_t>(wiring.port)];
+  c.space = &space;
+  c.times = &times;
+  c.memory = &memory;
+  c.counts = &counts;
+  c.watch = &watch;
+  c.bury = &bury;
+  c.emitted = &emitted;
+  counts.in += in.base->rows.size();
+
+  const row_base* allowed = in.base;
+  if (stage_.purpose_bit >= 0 && wiring.edge_out >= 0) {
+    auto& chosen = memory.new_base();
+    for (const auto row : in.base->rows) {
+      if ((space.purposes[static_cast<std::size_t>(row)] >> stage_.purpose_bit & 1) != 0) chosen.rows.push_back(row);
+    }
+    counts.withheld += in.base->rows.size() - chosen.rows.size();
+    if (chosen.rows.size() != in.base->rows.size()) allowed = &chosen;
+  }
+  c.allowed = allowed;
+  const auto n = allowed->rows.size();
+  c.verdicts.assign(n, SONDER_PASS);
+  c.reasons.assign(n, 0);
+  c.retry_after_ms.assign(n, 0);
+  c.cause.assign(n, 0);
+  c.purposes.assign(stage_.authority ? n : 0, 0);
+  c.kept.assign(c.port->writes.size(), nullptr);
+  c.joined.assign(c.port->writes.size(), nullptr);
+  if (n > 0) {
+    c.reads.clear();
+    for (std::size_t i = 0; i < wiring.reads.size(); ++i) {
+      const auto& read = c.port->reads[i];
+      if (wiring.reads[i] < 0) {
+        c.reads.push_back(&null_column(*allowed, read.column, memory));
+        continue;
+      }
+      auto column = column_over(in, wiring.reads[i], *allowed, read.column, memory);
+      if (!column) return tl::unexpected(column.error());
+      c.reads.push_back(*column);
+    }
+    SONDER_TRY(lend(c));
+    const auto started = steady_ns();
+    SONDER_TRY(run_range(c, 0, static_cast<std::int64_t>(n), true));
+    counts.nanoseconds += static_cast<std::uint64_t>(steady_ns() - started);
+    SONDER_TRY(settle(c, *allowed));
+  }
+  out = in;
+  if (wiring.edge_out < 0) {
+    counts.passed += n - static_cast<std::size_t>(std::count_if(c.verdicts.begin(), c.verdicts.end(),
+                                                                [](auto v) { return v != SONDER_PASS; }));
+    return {};
+  }
+  return pass_on(c, *allowed, out);
+}
+
+std::int32_t stage_runner::call_once(call& c, std::int64_t first, std::int64_t count, sonder_error& error) {
+  c.first = first;
+  c.count = count;
+  c.violation.clear();
+  c.lent_children.clear();
+  c.lent_pointers.clear();
+  for (const auto* read : c.reads) c.lent_children.push_back(slice(*read, first, count));
+  auto& pointers = c.lent_pointers;
+  for (auto& child : c.lent_children) pointers.push_back(&child);
+  const void* no_validity[1] = {nullptr};
+  ArrowArray root{count,           0,       0, 1, static_cast<std::int64_t>(pointers.size()), no_validity,
+                  pointers.data(), nullptr, nullptr, nullptr};
+  ArrowArray key{}, headers{};
+  if (c.key != nullptr) key = slice(*c.key, first, count);
+  if (c.headers != nullptr) headers = slice(*c.headers, first, count);
+
+  const auto f = static_cast<std::size_t>(first);
+  const auto n = static_cast<std::size_t>(count);
+  std::fill_n(c.verdicts.begin() + first, n, SONDER_PASS);
+  std::fill_n(c.reasons.begin() + first, n, 0);
+  std::fill_n(c.retry_after_ms.begin() + first, n, 0);
+  if (stage_.authority) std::fill_n(c.purposes.begin() + first, n, 0);
+  c.columns.assign(c.port->writes.size(), ArrowArray{});
+
+  sonder_batch batch{sizeof batch,
+                     static_cast<std::uint32_t>(stage_.inputs[c.input].port),
+                     count,
+                     &schemas_[c.input],
+                     &root,
+                     c.timestamp_ms.empty() ? nullptr : c.timestamp_ms.data() + f,
+                     c.event_time_ms.empty() ? nullptr : c.event_time_ms.data() + f,
+                     c.tombstone.empty() ? nullptr : c.tombstone.data() + f,
+                     c.key == nullptr ? nullptr : &key,
+                     c.headers == nullptr ? nullptr : &headers,
+                     c.times->watermark_ms,
+                     &stop_.cancel};
+  sonder_output output{sizeof output,
+                       static_cast<std::uint32_t>(c.columns.size()),
+                       c.verdicts.data() + f,
+                       c.reasons.data() + f,
+                       c.retry_after_ms.data() + f,
+                       c.columns.data(),
+                       stage_.authority ? c.purposes.data() + f : nullptr,
+                       &call::emit,
+                       &c};
+  const auto violations = services_.violations();
+  services_.begin_call(*c.space, c.allowed->rows.data() + f, count, c.times->event_time_ms, c.times->processing_time_ms);
+  c.watch->stage.store(&stage_, std::memory_order_relaxed);
+  c.watch->started_ns.store(steady_ns(), std::memory_order_release);
+  auto answer = module_.table().process(instance_, &batch, &output, &error);
+  c.watch->started_ns.store(0, std::memory_order_release);
+  ++c.counts->calls;
+
+  if (!services_.failure() && services_.failure().error().code != errc::capacity) {
+    answer = host_failed;
+  } else if (answer == SONDER_OK) {
+    if (auto ok = check_output(c, count); !ok || services_.violations() != violations || !services_.failure()) {
+      if (!ok) c.violation = ok.error().message;
+      if (c.violation.empty()) c.violation = "a service was called against its contract, or a store's limit was passed";
+      answer = answered_nonsense;
+    }
+  } else if (answer < SONDER_OK || answer > SONDER_CANCELLED) {
+    c.violation = "status " + std::to_string(answer) + " is none of sonder_status";
+    answer = answered_nonsense;
+  }
+  const auto asks = [&](std::uint8_t v) { return v == SONDER_RETRY_ROW; };
+  if (answer == SONDER_OK && std::any_of(c.verdicts.begin() + first, c.verdicts.begin() + first + count, asks)) {
+    answer = asks_for_retry;
+  }
+  services_.end_call(answer == SONDER_OK);
+  if (answer != SONDER_OK) drop_output(c);
+  return answer;
+}
+
+status stage_runner::check_output(call& c, std::int64_t count) {
+  if (!c.violation.empty()) return fail(errc::invalid, c.violation);
+  const auto passed = [](std::uint8_t v) { return v == SONDER_PASS; };
+  const bool all_pass = std::all_of(c.verdicts.begin() + c.first, c.verdicts.begin() + c.first + count, passed);
+  for (std::int64_t i = c.first; !all_pass && i < c.first + count; ++i) {
+    const auto verdict = c.verdicts[static_cast<std::size_t>(i)];
+    if (verdict > SONDER_RETRY_ROW) return fail(errc::invalid, "verdict " + std::to_string(verdict) + " is none of sonder_verdict");
+    const bool reasoned = verdict == SONDER_DROP || verdict == SONDER_DEAD_LETTER;
+    if (reasoned && c.reasons[static_cast<std::size_t>(i)] >= stage_.of.reasons.size()) {
+      return fail(errc::invalid, "reason " + std::to_string(c.reasons[static_cast<std::size_t>(i)]) +
+                                     " is not declared; the manifest has " + std::to_string(stage_.of.reasons.size()));
+    }
+  }
+  for (std::size_t w = 0; w < c.columns.size(); ++w) {
+    const auto& write = c.port->writes[w];
+    if (c.columns[w].release == nullptr) {
+      if (!write.column.nullable) return fail(errc::invalid, "column \"" + write.name + "\" is missing and its type has no null");
+      continue;
+    }
+    if (auto ok = check_array(c.columns[w], write.column, count); !ok) {
+      return fail(errc::invalid, "column \"" + write.name + "\": " + ok.error().message);
+    }
+  }
+  return {};
+}
+
+void stage_runner::drop_output(call& c) {
+  for (auto& column : c.columns) release(column);
+  for (auto& emission : c.emissions) release(emission.array);
+  c.emissions.clear();
+}
+
+bool stage_runner::sleep_ms(std::int64_t ms) const {
+  while (ms > 0) {
+    if (stop_.stopping.load(std::memory_order_relaxed)) return false;
+    const auto slice_ms = std::min(ms, sleep_slice_ms);
+    std::this_thread::sleep_for(std::chrono::milliseconds(slice_ms));
+    ms -= slice_ms;
+  }
+  return true;
+}
+
+std::int32_t stage_runner::call_with_retries(call& c, std::int64_t first, std::int64_t count, sonder_error& error) {
+  auto back_off_ms = stage_.options.retry_ms;
+  for (std::int32_t attempt = 1;; ++attempt) {
+    error = empty_error();
+    const auto answer = call_once(c, first, count, error);
+    if (answer != SONDER_RETRY) return answer;
+    if (attempt >= stage_.options.attempts_max) return SONDER_RETRY;
+    ++c.counts->retries;
+    const auto wait_ms = std::clamp<std::int64_t>(error.retry_after_ms, back_off_ms, stage_.options.retry_ms_max);
+    if (!sleep_ms(wait_ms)) return SONDER_CANCELLED;
+    back_off_ms = std::min(back_off_ms * 2, stage_.options.retry_ms_max);
+  }
+}
+
+status stage_runner::run_range(call& c, std::int64_t first, std::int64_t count, bool whole) {
+  if (count == 0) return {};
+  sonder_error error = empty_error();
+  auto answer = call_with_retries(c, first, count, error);
+  const std::string where = "stage \"" + stage_.options.name + "\": plugin " + stage_.of.id;
+  if (answer == SONDER_FATAL && !remade_) {
+    remade_ = true;
+    SONDER_TRY(make_instance());
+    answer = call_with_retries(c, first, count, error);
+  }
+  switch (answer) {
+    case SONDER_OK:
+      return keep_columns(c, first, count, whole);
+    case SONDER_CANCELLED:
+      return fail(errc::cancelled, where + " gave up because the worker stops");
+    case host_failed:
+      return fail(services_.failure().error().code, where + ": " + services_.failure().error().message);
+    case SONDER_FATAL:
+    case SONDER_BAD_CONFIG:
+      // Nothing may pass a stage that cannot run (design section 5): the worker ends rather than go around it.
+      return fail(errc::unavailable, where + " cannot go on: " + message_of(error));
+    default:
+      break;
+  }
+  if (answer == asks_for_retry) {
+    std::int64_t asking = first;
+    while (c.verdicts[static_cast<std::size_t>(asking)] != SONDER_RETRY_ROW) ++asking;
+    SONDER_TRY(run_range(c, first, asking - first, false));
+    auto back_off_ms = stage_.options.retry_ms;
+    for (std::int32_t attempt = 1; answer == asks_for_retry && attempt < stage_.options.attempts_max; ++attempt) {
+      const auto wanted = static_cast<std::int64_t>(c.retry_after_ms[static_cast<std::size_t>(asking)]);
+      if (!sleep_ms(std::clamp(wanted, back_off_ms, stage_.options.retry_ms_max))) {
+        return fail(errc::cancelled, where + " gave up because the worker stops");
+      }
+      back_off_ms = std::min(back_off_ms * 2, stage_.options.retry_ms_max);
+      answer = call_with_retries(c, asking, 1, error);
+    }
+    if (answer == SONDER_OK) {
+      SONDER_TRY(keep_columns(c, asking, 1, false));
+    } else if (answer == asks_for_retry) {
+      c.cause[static_cast<std::size_t>(asking)] = static_cast<std::uint8_t>(host_cause::retries_exhausted) + 1;
+      SONDER_TRY(keep_columns(c, asking, 1, false));
+    } else {
+      SONDER_TRY(run_range(c, asking, 1, false));
+    }
+    return run_range(c, asking + 1, first + count - asking - 1, false);
+  }
+  if (count == 1) {
+    const auto cause = answer == SONDER_RETRY        ? host_cause::retries_exhausted
+                       : answer == answered_nonsense ? host_cause::bad_output
+                                                     : host_cause::plugin_failed;
+    c.cause[static_cast<std::size_t>(first)] = static_cast<std::uint8_t>(cause) + 1;
+    return keep_columns(c, first, 1, whole);
+  }
+  SONDER_TRY(run_range(c, first, count / 2, false));
+  return run_range(c, first + count / 2, count - count / 2, false);
+}
+
+/// Takes over the columns and rows of a call that counts. Parts of a batch are put together row after row; a row that was given
+/// up holds null in each.
+status stage_runner::keep_columns(call& c, std::int64_t first, std::int64_t count, bool whole) {
+  const bool given_up = c.cause[static_cast<std::size_t>(first)] != 0;
+  for (std::size_t w = 0; w < c.columns.size(); ++w) {
+    if (whole && !given_up) {
+      c.kept[w] = c.columns[w].release == nullptr ? nullptr : &c.memory->own(c.columns[w]);
+      continue;
+    }
+    if (c.joined[w] == nullptr) {
+      auto nullable = c.port->writes[w].column;
+      nullable.nullable = true;
+      c.joined[w] = &c.memory->new_column(nullable);
+    }
+    for (std::int64_t i = 0; i < count; ++i) {
+      if (c.columns[w].release == nullptr) {
+        c.joined[w]->append_null();
+      } else if (!c.joined[w]->append_from(c.columns[w], i)) {
+        return fail(errc::capacity, "a column of one batch passes 2^31-1 bytes; lower batch_rows");
+      }
+    }
+    release(c.columns[w]);
+    c.kept[w] = &c.joined[w]->lend();
+  }
+  keep_emissions(c);
+  return {};
+}
+
+void stage_runner::keep_emissions(call& c) {
+  for (auto& emission : c.emissions) {
+    c.counts->emitted += emission.rows.size();
+    const auto edge = stage_.emit_edges[emission.port];
+    if (edge < 0 || emission.rows.empty()) {
+      release(emission.array);
+      continue;
+    }
+    c.emitted->push_back({edge, std::move(emission.rows), &c.memory->own(emission.array)});
+  }
+  c.emissions.clear();
+}
+
+std::int32_t stage_runner::fire_once(call& c, const std::vector<due_timer>& due, std::size_t first, std::size_t count,
+                                     sonder_error& error) {
+  c.first = static_cast<std::int64_t>(first);
+  c.count = static_cast<std::int64_t>(count);
+  c.violation.clear();
+  c.columns.clear();
+  std::vector<std::int64_t> at_ms;
+  std::vector<std::uint64_t> tags;
+  std::vector<sonder_bytes> payloads;
+  for (std::size_t i = first; i < first + count; ++i) {
+    at_ms.push_back(due[i].at_ms);
+    tags.push_back(due[i].tag);
+    payloads.push_back({as_bytes(due[i].payload).data(), due[i].payload.size()});
+  }
+  const sonder_due_timers fired{sizeof fired, due[first].timer, c.count, at_ms.data(), tags.data(), payloads.data()};
+  std::vector<std::uint8_t> verdicts(count, SONDER_PASS);
+  std::vector<std::uint16_t> no_reasons(count, 0);
+  std::vector<std::uint32_t> no_retries(count, 0);
+  sonder_output output{sizeof output, 0, verdicts.data(), no_reasons.data(), no_retries.data(), nullptr, nullptr, &call::emit, &c};
+  services_.begin_call(*c.space, c.allowed->rows.data() + first, c.count, c.times->event_time_ms, c.times->processing_time_ms);
+  c.watch->stage.store(&stage_, std::memory_order_relaxed);
+  c.watch->started_ns.store(steady_ns(), std::memory_order_release);
+  auto answer = module_.table().fire(instance_, &fired, &output, &error);
+  c.watch->started_ns.store(0, std::memory_order_release);
+  ++c.counts->calls;
+  if (!services_.failure() && services_.failure().error().code != errc::capacity) answer = host_failed;
+  if (answer == SONDER_OK && (!c.violation.empty() || !services_.failure())) answer = answered_nonsense;
+  services_.end_call(answer == SONDER_OK);
+  answer == SONDER_OK ? keep_emissions(c) : drop_output(c);
+  return answer;
+}
+
+status stage_runner::fire(const std::vector<due_timer>& due, row_space& space, const row_base& base, const batch_times& times,
+                          batch_memory& memory, node_counts& counts, std::vector<emitted_rows>& emitted, call_watch& watch) {
+  auto& c = *call_;
+  c.space = &space;
+  c.times = &times;
+  c.memory = &memory;
+  c.counts = &counts;
+  c.watch = &watch;
+  c.emitted = &emitted;
+  c.allowed = &base;
+  for (std::size_t first = 0; first < due.size();) {
+    // One call a run of the same declared timer.
+    std::size_t count = 1;
+    while (first + count < due.size() && due[first + count].timer == due[first].timer) ++count;
+    auto error = empty_error();
+    auto answer = fire_once(c, due, first, count, error);
+    if (answer == SONDER_CANCELLED) return fail(errc::cancelled, "the worker stops");
+    if (answer == host_failed) return tl::unexpected(services_.failure().error());
+    for (std::size_t i = first; answer != SONDER_OK && i < first + count; ++i) {
+      error = empty_error();
+      const auto alone = fire_once(c, due, i, 1, error);
+      if (alone == host_failed) return tl::unexpected(services_.failure().error());
+      if (alone == SONDER_FATAL) {
+        return fail(errc::unavailable, "stage \"" + stage_.options.name + "\": plugin " + stage_.of.id +
+                                           " cannot go on: " + message_of(error));
+      }
+      if (alone != SONDER_OK) counts.bury(host_cause::plugin_failed);
+    }
+    first += count;
+  }
+  return {};
+}
+
+/// Counts verdicts, buries dead letters, and writes the purposes that a consent authority allowed.
+status stage_runner::settle(call& c, const row_base& allowed) {
+  const auto zero = [](std::uint8_t v) { return v == 0; };
+  const bool all_pass = std::all_of(c.verdicts.begin(), c.verdicts.end(), zero) && std::all_of(c.cause.begin(), c.cause.end(), zero);
+  if (all_pass && !stage_.authority) return {};
+  for (std::size_t i = 0; i < allowed.rows.size(); ++i) {
+    const auto row = allowed.rows[i];
+    if (c.cause[i] != 0) {
+      c.verdicts[i] = SONDER_DEAD_LETTER;
+      const auto cause = static_cast<host_cause>(c.cause[i] - 1);
+      c.counts->bury(cause);
+      SONDER_TRY((*c.bury)(*c.space, row, name(cause)));
+    } else if (c.verdicts[i] == SONDER_DROP) {
+      ++c.counts->dropped[host_causes + c.reasons[i]];
+    } else if (c.verdicts[i] == SONDER_DEAD_LETTER) {
+      ++c.counts->dead[host_causes + c.reasons[i]];
+      SONDER_TRY((*c.bury)(*c.space, row, stage_.of.reasons[c.reasons[i]]));
+    } else if (stage_.authority) {
+      c.space->purposes[static_cast<std::size_t>(row)] = c.purposes[i];
+    }
+  }
+  return {};
+}
+
+status stage_runner::pass_on(call& c, const row_base& allowed, edge_rows& out) {
+  const auto& wiring = stage_.inputs[c.input];
+  const auto passed = [](std::uint8_t v) { return v == SONDER_PASS; };
+  const bool all_pass = std::all_of(c.verdicts.begin(), c.verdicts.end(), passed);
+  if (!all_pass) {
+    auto& base = c.memory->new_base();
+    std::size_t at = 0;
+    for (const auto row : out.base->rows) {
+      const bool offered = at < allowed.rows.size() && allowed.rows[at] == row;
+      if (!offered || c.verdicts[at] == SONDER_PASS) base.rows.push_back(row);
+      if (offered) ++at;
+    }
+    out.base = &base;
+  }
+  c.counts->passed += out.base->rows.size();
+  for (std::size_t w = 0; w < wiring.writes.size(); ++w) {
+    const auto place = static_cast<std::size_t>(wiring.writes[w]);
+    if (out.slots.size() <= place) out.slots.resize(place + 1);
+    out.slots[place] = {c.kept[w], &allowed};
+  }
+  return {};
+}
+
+}  // namespace sonder

@@ -1,0 +1,122 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "flow/counts.h"
+#include "flow/graph.h"
+#include "flow/rows.h"
+#include "flow/services.h"
+
+namespace sonder {
+
+/// One stage's module: what all its instances of the process share. Made and destroyed on the control thread.
+class stage_module {
+ public:
+  [[nodiscard]] static result<std::unique_ptr<stage_module>> create(const stage_node& stage,
+                                                                    std::shared_ptr<const secret_box> secrets,
+                                                                    logger* lines);
+  ~stage_module();
+  stage_module(const stage_module&) = delete;
+  stage_module& operator=(const stage_module&) = delete;
+
+  [[nodiscard]] void* get() const noexcept { return module_; }
+  [[nodiscard]] const module_services& services() const noexcept { return services_; }
+  [[nodiscard]] const stage_node& stage() const noexcept { return stage_; }
+  [[nodiscard]] const sonder_plugin& table() const noexcept;
+
+ private:
+  stage_module(const stage_node& stage, std::shared_ptr<const secret_box> secrets, logger* lines)
+      : stage_(stage), services_(stage, std::move(secrets), lines) {}
+  const stage_node& stage_;
+  module_services services_;
+  void* module_ = nullptr;
+};
+
+/// Rows that a call emitted and that its success made count.
+struct emitted_rows {
+  int edge = -1;
+  std::vector<std::int32_t> source_rows;  ///< rows of the space that the call was on
+  const ArrowArray* array = nullptr;      ///< "+s"; owned by the batch's memory
+};
+
+/// The call that a task is in, for the thread that watches deadlines.
+struct call_watch {
+  std::atomic<std::int64_t> started_ns{0};  ///< of the steady clock; 0: in no call
+  std::atomic<const stage_node*> stage{nullptr};
+};
+
+/// How a worker tells its tasks to end.
+struct stop_signs {
+  std::atomic<bool> stopping{false};     ///< take up no new batch and wait for no back-off
+  volatile std::int32_t cancel = 0;      ///< calls that run should give up: `sonder_batch.cancelled`
+};
+
+/// Times of one batch. Milliseconds of the Unix epoch, UTC.
+struct batch_times {
+  std::int64_t event_time_ms = 0;       ///< greatest event time of the task so far
+  std::int64_t processing_time_ms = 0;  ///< when the batch was taken up
+  std::int64_t watermark_ms = INT64_MIN;
+};
+
+/// Called for each row that ends as a dead letter: its row in the space, and the cause as people read it.
+using bury_fn = std::function<status(const row_space& space, std::int32_t row, std::string_view cause)>;
+
+/// One stage in one task: offers it the rows that it may see, and turns what it answers into the rows that go on.
+/// Confined to the task's strand.
+class stage_runner {
+ public:
+  [[nodiscard]] static result<std::unique_ptr<stage_runner>> create(const graph& flow, const stage_module& module, log& on,
+                                                                    std::int32_t partition, const stop_signs& stop);
+  ~stage_runner();
+  stage_runner(const stage_runner&) = delete;
+  stage_runner& operator=(const stage_runner&) = delete;
+
+  /// Runs input `input` on the rows of `in`; `out` (not for tables) becomes the rows that leave. Emitted rows are appended to
+  /// `emitted`. Errors end the worker: the plugin is not usable, or the disk failed.
+  [[nodiscard]] status run(std::size_t input, row_space& space, edge_rows& in, const batch_times& times,
+                           batch_memory& memory, node_counts& counts, edge_rows& out, std::vector<emitted_rows>& emitted,
+                           call_watch& watch, const bury_fn& bury);
+
+  /// Fires timers that are due: `space` has one row for each entry of `due`, all of them allowed. A call that fails is tried again
+  /// row by row; a timer that alone makes it fail is given up and counted as dead-lettered. Fired timers are gone either way.
+  [[nodiscard]] status fire(const std::vector<due_timer>& due, row_space& space, const row_base& base, const batch_times& times,
+                            batch_memory& memory, node_counts& counts, std::vector<emitted_rows>& emitted, call_watch& watch);
+
+  [[nodiscard]] instance_services& services() noexcept { return services_; }
+
+ private:
+  struct call;
+  stage_runner(const graph& flow, const stage_module& module, log& on, std::int32_t partition, const stop_signs& stop);
+
+  [[nodiscard]] status make_instance();
+  [[nodiscard]] status lend(call& c);
+  [[nodiscard]] status run_range(call& c, std::int64_t first, std::int64_t count, bool whole);
+  [[nodiscard]] std::int32_t call_once(call& c, std::int64_t first, std::int64_t count, sonder_error& error);
+  [[nodiscard]] std::int32_t call_with_retries(call& c, std::int64_t first, std::int64_t count, sonder_error& error);
+  [[nodiscard]] std::int32_t fire_once(call& c, const std::vector<due_timer>& due, std::size_t first, std::size_t count,
+                                       sonder_error& error);
+  void keep_emissions(call& c);
+  [[nodiscard]] status keep_columns(call& c, std::int64_t first, std::int64_t count, bool whole);
+  [[nodiscard]] status check_output(call& c, std::int64_t count);
+  void drop_output(call& c);
+  [[nodiscard]] status pass_on(call& c, const row_base& allowed, edge_rows& out);
+  [[nodiscard]] status settle(call& c, const row_base& allowed);
+  [[nodiscard]] bool sleep_ms(std::int64_t ms) const;
+
+  const graph& flow_;
+  const stage_module& module_;
+  const stage_node& stage_;
+  const stop_signs& stop_;
+  instance_services services_;
+  void* instance_ = nullptr;
+  bool remade_ = false;                 ///< a FATAL has cost an instance already
+  std::vector<ArrowSchema> schemas_;    ///< per input: "+s" of its reads
+  std::unique_ptr<call> call_;
+};
+
+}  // namespace sonder

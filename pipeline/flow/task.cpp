@@ -1,0 +1,281 @@
+#include "flow/task.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace sonder {
+
+namespace {
+
+constexpr fetch_limits event_fetch{1024, 1 << 20};
+constexpr fetch_limits table_fetch{4096, 1 << 20};
+constexpr std::size_t metric_changes_kept_max = 65'536;
+
+std::int64_t steady_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+bool is_table(const source_node& source) { return source.topic.role == topic_role::table; }
+
+}  // namespace
+
+result<std::unique_ptr<task>> task::create(task_context& context, std::int32_t partition) {
+  std::unique_ptr<task> made(new task(context, partition));
+  if (auto ok = made->open(); !ok) return tl::unexpected(ok.error());
+  return made;
+}
+
+task::task(task_context& context, std::int32_t partition)
+    : context_(context),
+      flow_(*context.flow),
+      partition_(partition),
+      open_(std::make_unique<contribution>(flow_, *context.layout)),
+      other_(std::make_unique<contribution>(flow_, *context.layout)),
+      published_(flow_.stages.size()),
+      work_(flow_.edges.size()) {}
+
+task::~task() = default;
+
+/// Everything that is thrown away with a discarded epoch is made here.
+status task::open() {
+  sources_.clear();
+  stages_.clear();
+  sinks_.clear();
+  for (std::size_t i = 0; i < flow_.sources.size(); ++i) {
+    auto reader = std::make_unique<source_reader>(flow_, static_cast<int>(i), *context_.on, *context_.schemas, partition_);
+    auto committed = context_.on->committed(flow_.options.name, flow_.sources[i].topic.topic);
+    if (!committed) return tl::unexpected(committed.error());
+    const auto p = static_cast<std::size_t>(partition_);
+    reader->seek(p < committed->size() && (*committed)[p] >= 0 ? (*committed)[p] : 0);
+    sources_.push_back(std::move(reader));
+  }
+  for (const auto& module : context_.modules) {
+    auto runner = stage_runner::create(flow_, *module, *context_.on, partition_, context_.stop);
+    if (!runner) return tl::unexpected(runner.error());
+    stages_.push_back(std::move(*runner));
+  }
+  for (std::size_t i = 0; i < context_.sinks.size(); ++i) {
+    sinks_.push_back(std::make_unique<sink_writer>(flow_, i, context_.sinks[i], partition_));
+  }
+  auto letters = dead_letter_writer::create(flow_, *context_.schemas, *context_.secrets, partition_);
+  if (!letters) return tl::unexpected(letters.error());
+  dead_letters_ = std::move(*letters);
+  event_time_ms_ = INT64_MIN;
+  return {};
+}
+
+status task::reset() {
+  context_.uncommitted_bytes.fetch_sub(static_cast<std::int64_t>(open_->bytes), std::memory_order_relaxed);
+  context_.uncommitted_bytes.fetch_sub(static_cast<std::int64_t>(other_->bytes), std::memory_order_relaxed);
+  sealed_.store(nullptr, std::memory_order_release);
+  committed_.store(false, std::memory_order_release);
+  seal_asked.store(false, std::memory_order_release);
+  open_->clear();
+  other_->clear();
+  return open();
+}
+
+void task::take_in_commit() {
+  if (!committed_.exchange(false, std::memory_order_acq_rel)) return;
+  for (auto& stage : stages_) stage->services().committed();
+  context_.uncommitted_bytes.fetch_sub(static_cast<std::int64_t>(other_->bytes), std::memory_order_relaxed);
+  other_->clear();
+  sealed_.store(nullptr, std::memory_order_release);
+}
+
+void task::seal() {
+  seal_asked.store(false, std::memory_order_relaxed);
+  take_in_commit();
+  if (sealed_.load(std::memory_order_relaxed) != nullptr || open_->empty()) return;
+  for (std::size_t i = 0; i < sources_.size(); ++i) open_->next_offsets[i] = sources_[i]->next_offset();
+  for (std::size_t i = 0; i < stages_.size(); ++i) {
+    stages_[i]->services().seal(open_->state);
+    auto& changes = stages_[i]->services().metrics();
+    auto& published = published_[i];
+    if (published.size() + changes.size() <= metric_changes_kept_max) {
+      published.insert(published.end(), changes.begin(), changes.end());
+    }
+    changes.clear();
+  }
+  std::swap(open_, other_);
+  sealed_.store(other_.get(), std::memory_order_release);
+}
+
+result<std::int64_t> task::lag(bool tables) {
+  std::int64_t sum = 0;
+  for (std::size_t i = 0; i < sources_.size(); ++i) {
+    if (is_table(flow_.sources[i]) && !tables) continue;
+    if (flow_.sources[i].topic.feedback) continue;
+    auto end = sources_[i]->end_offset();
+    if (!end) return tl::unexpected(end.error());
+    sum += std::max<std::int64_t>(0, *end - sources_[i]->next_offset());
+  }
+  return sum;
+}
+
+std::size_t task::state_bytes() const noexcept {
+  std::size_t sum = 0;
+  for (const auto& stage : stages_) sum += stage->services().state_bytes();
+  return sum;
+}
+
+std::uint64_t task::violations(std::size_t stage) const noexcept { return stages_[stage]->services().violations(); }
+
+result<step_outcome> task::step() {
+  take_in_commit();
+  if (context_.uncommitted_bytes.load(std::memory_order_relaxed) > flow_.options.outbox_bytes_max) {
+    if (blocked_since_ns_ == 0) blocked_since_ns_ = steady_ns();
+    return step_outcome::blocked;
+  }
+  if (blocked_since_ns_ != 0) {
+    open_->blocked_ns += static_cast<std::uint64_t>(steady_ns() - blocked_since_ns_);
+    blocked_since_ns_ = 0;
+  }
+  const auto bytes_before = open_->bytes;
+  now_ms_ = context_.now_ms();
+
+  // Events first, then tables up to the end that is asked for after that: a decision that stood before an event was polled is
+  // applied before the event is (design section 3, Merging).
+  bool fetched = false;
+  bool waiting = false;
+  for (std::size_t i = 0; i < sources_.size(); ++i) {
+    if (is_table(flow_.sources[i])) continue;
+    auto has = sources_[i]->fill(event_fetch, fetched);
+    if (!has) return tl::unexpected(has.error());
+    waiting = waiting || *has;
+  }
+  const auto steps_before = open_->steps;
+  if (fetched || !waiting) {
+    if (auto ok = apply_tables(); !ok) return tl::unexpected(ok.error());
+  }
+  if (waiting) {
+    // The event with the lowest timestamp is next; a port with nothing waiting stood at its end just now, and counts as idle.
+    std::size_t next = sources_.size();
+    std::int64_t until_ms = INT64_MAX;
+    for (std::size_t i = 0; i < sources_.size(); ++i) {
+      if (is_table(flow_.sources[i]) || sources_[i]->waiting() == 0) continue;
+      const auto head = sources_[i]->head_timestamp_ms();
+      if (next == sources_.size() || head < sources_[next]->head_timestamp_ms()) {
+        if (next != sources_.size()) until_ms = std::min(until_ms, sources_[next]->head_timestamp_ms());
+        next = i;
+      } else {
+        until_ms = std::min(until_ms, head);
+      }
+    }
+    if (auto ok = run_batch(next, flow_.options.batch_rows, until_ms); !ok) return tl::unexpected(ok.error());
+  }
+  if (auto ok = fire_timers(); !ok) return tl::unexpected(ok.error());
+  context_.uncommitted_bytes.fetch_add(static_cast<std::int64_t>(open_->bytes - bytes_before), std::memory_order_relaxed);
+  return open_->steps == steps_before ? step_outcome::idle : step_outcome::progressed;
+}
+
+status task::apply_tables() {
+  for (std::size_t i = 0; i < sources_.size(); ++i) {
+    if (!is_table(flow_.sources[i])) continue;
+    auto end = sources_[i]->end_offset();
+    if (!end) return tl::unexpected(end.error());
+    while (sources_[i]->next_offset() < *end) {
+      const auto before = sources_[i]->next_offset();
+      bool fetched = false;
+      auto has = sources_[i]->fill(table_fetch, fetched);
+      if (!has) return tl::unexpected(has.error());
+      if (*has) {
+        SONDER_TRY(run_batch(i, flow_.options.batch_rows, INT64_MAX));
+      } else if (sources_[i]->next_offset() == before) {
+        break;  // what was there is gone: compaction or retention took the last records before the end
+      }
+    }
+  }
+  return {};
+}
+
+status task::run_batch(std::size_t source, std::int32_t rows_max, std::int64_t until_ms) {
+  const auto& node = flow_.sources[source];
+  auto& counts = open_->counts[context_.layout->source(source)];
+  const auto in_before = counts.in;
+  SONDER_TRY(sources_[source]->take(rows_max, until_ms, now_ms_, space_, counts,
+                                    [&](int from, const log_record& record, std::string_view cause) {
+                                      return bury(from, record, "source", cause);
+                                    }));
+  ++open_->steps;
+  if (!is_table(node)) {
+    open_->records_in += counts.in - in_before;
+    for (const auto t : space_.event_time_ms) event_time_ms_ = std::max(event_time_ms_, t);
+    if (space_.rows() > 0) {
+      open_->timestamps_ms_sum += static_cast<double>(space_.record_of(0).timestamp_ms) * space_.rows();
+      open_->timestamps += static_cast<std::uint64_t>(space_.rows());
+    }
+  }
+  if (space_.rows() > 0) {
+    auto& rows = work_[static_cast<std::size_t>(node.edge_out)];
+    auto& all = memory_.new_base();
+    for (std::int32_t r = 0; r < space_.rows(); ++r) all.rows.push_back(r);
+    rows.base = &all;
+    rows.slots.clear();
+    auto& decoded = sources_[source]->decoded();
+    for (std::size_t c = 0; c < decoded.size(); ++c) rows.slots.push_back({&decoded[c].lend(), &all});
+    SONDER_TRY(run_edge(node.edge_out, space_, rows, {event_time_ms_, now_ms_, INT64_MIN}));
+  }
+  memory_.clear();
+  return {};
+}
+
+status task::run_edge(int edge, row_space& space, edge_rows& rows, const batch_times& times) {
+  const auto e = static_cast<std::size_t>(edge);
+  for (const auto& [stage, input] : context_.stage_inputs[e]) {
+    const auto s = static_cast<std::size_t>(stage);
+    const auto i = static_cast<std::size_t>(input);
+    const auto& wiring = flow_.stages[s].inputs[i];
+    edge_rows none;
+    auto& out = wiring.edge_out < 0 ? none : work_[static_cast<std::size_t>(wiring.edge_out)];
+    std::vector<emitted_rows> emitted;
+    const auto bury_row = [&](const row_space& from, std::int32_t row, std::string_view cause) {
+      return bury(from.source, from.record_of(row), flow_.stages[s].options.name, cause);
+    };
+    SONDER_TRY(stages_[s]->run(i, space, rows, times, memory_, open_->counts[context_.layout->stage_input(s, i)], out, emitted,
+                               watch_, bury_row));
+    if (wiring.edge_out >= 0 && !out.base->rows.empty()) SONDER_TRY(run_edge(wiring.edge_out, space, out, times));
+    for (const auto& made : emitted) SONDER_TRY(run_emitted(made, space, times));
+  }
+  for (const auto sink : context_.sinks_of[e]) {
+    const auto s = static_cast<std::size_t>(sink);
+    SONDER_TRY(sinks_[s]->write(space, rows, memory_, *open_, open_->counts[context_.layout->sink(s)],
+                                [&](const row_space& from, std::int32_t row, std::string_view cause) {
+                                  return bury(from.source, from.record_of(row), flow_.sinks[s].topic.name, cause);
+                                }));
+  }
+  return {};
+}
+
+/// Emitted rows are a space of their own: each inherits subject, consent and position of the row that it came from.
+status task::run_emitted(const emitted_rows& rows, const row_space& from, const batch_times& times) {
+  row_space space;
+  space.source = from.source;
+  auto& all = memory_.new_base();
+  for (std::size_t i = 0; i < rows.source_rows.size(); ++i) {
+    space.append_from(from, rows.source_rows[i]);
+    all.rows.push_back(static_cast<std::int32_t>(i));
+  }
+  auto& work = work_[static_cast<std::size_t>(rows.edge)];
+  work.base = &all;
+  work.slots.clear();
+  std::vector<ArrowArray> children;
+  for (std::int64_t c = 0; c < rows.array->n_children; ++c) {
+    children.push_back(*rows.array->children[c]);
+    children.back().offset += rows.array->offset;
+    children.back().length = rows.array->length;
+  }
+  for (const auto& child : children) work.slots.push_back({&child, &all});
+  return run_edge(rows.edge, space, work, times);
+}
+
+status task::bury(int source, const log_record& record, std::string_view stage, std::string_view cause) {
+  if (dead_letters_ == nullptr) {
+    return fail(errc::invalid, flow_.sources[static_cast<std::size_t>(source)].topic.name + "[" + std::to_string(partition_) +
+                                   "]@" + std::to_string(record.offset) + ", " + std::string(stage) + ": " + std::string(cause) +
+                                   "; the flow has no dead-letter topic, so it stops: add one or mend the record");
+  }
+  return dead_letters_->write({source, &record, stage, cause}, now_ms_, *open_);
+}
+
+}  // namespace sonder

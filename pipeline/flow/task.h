@@ -1,0 +1,114 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "flow/contribution.h"
+#include "flow/sink_writer.h"
+#include "flow/source_reader.h"
+#include "flow/stage_runner.h"
+
+namespace sonder {
+
+/// What all tasks of a worker share. Outlives them; immutable while they run but for the atomics.
+struct task_context {
+  std::shared_ptr<const graph> flow;
+  log* on = nullptr;
+  schema_registry* schemas = nullptr;
+  std::shared_ptr<const secret_box> secrets;
+  std::unique_ptr<const counts_layout> layout;
+  std::vector<std::unique_ptr<stage_module>> modules;           ///< per stage
+  std::vector<std::shared_ptr<const sink_plan>> sinks;          ///< per sink
+  std::vector<std::vector<std::pair<int, int>>> stage_inputs;   ///< per edge: (stage, input) that it feeds
+  std::vector<std::vector<int>> sinks_of;                       ///< per edge: sinks that it feeds
+  std::function<std::int64_t()> now_ms;
+  stop_signs stop;
+  std::atomic<std::int64_t> uncommitted_bytes{0};               ///< of all tasks' outputs
+};
+
+/// Fills a context for the tasks of `flow`: secrets, one module per stage, one plan per sink. What a worker does at start.
+[[nodiscard]] status start_tasks(task_context& context, std::shared_ptr<const graph> flow, log& on, schema_registry& schemas,
+                                 const worker_options& options);
+
+enum class step_outcome { idle, progressed, blocked };
+
+/// The unit of order, state and parallelism: one partition of every source, with the stages' instances for it.
+///
+/// A strand: whoever owns it (`try_own`) is the only one to call the rest, but for what is marked otherwise. Steps build an open
+/// contribution; `seal` closes it for an epoch, and a new one opens over it, so that work goes on while the epoch commits.
+class task {
+ public:
+  [[nodiscard]] static result<std::unique_ptr<task>> create(task_context& context, std::int32_t partition);
+  ~task();
+  task(const task&) = delete;
+  task& operator=(const task&) = delete;
+
+  [[nodiscard]] bool try_own() noexcept { return !owned_.exchange(true, std::memory_order_acquire); }
+  void disown() noexcept { owned_.store(false, std::memory_order_release); }
+
+  /// Takes up one batch: polls events, brings tables up to the end that held after that, and runs the batch through the graph.
+  [[nodiscard]] result<step_outcome> step();
+
+  /// Moves the open contribution to `sealed()`, if it holds anything and nothing is sealed yet.
+  void seal();
+  /// What `seal` closed and no epoch has committed yet; null if there is none. [any thread]
+  [[nodiscard]] contribution* sealed() noexcept {
+    return committed_.load(std::memory_order_acquire) ? nullptr : sealed_.load(std::memory_order_acquire);
+  }
+  /// The sealed contribution is in the log. [any thread] It is taken in at the next step or seal.
+  void committed() noexcept { committed_.store(true, std::memory_order_release); }
+  /// Throws away everything that is not committed: contributions, stores, instances. Goes on from the committed offsets.
+  [[nodiscard]] status reset();
+
+  [[nodiscard]] std::int32_t partition() const noexcept { return partition_; }
+  [[nodiscard]] bool empty() const noexcept { return open_->empty(); }
+  /// Event records between the position and the end; tables too if `tables`.
+  [[nodiscard]] result<std::int64_t> lag(bool tables);
+  [[nodiscard]] call_watch& watch() noexcept { return watch_; }
+  [[nodiscard]] std::size_t state_bytes() const noexcept;
+  [[nodiscard]] std::uint64_t violations(std::size_t stage) const noexcept;
+  [[nodiscard]] std::vector<metric_change>& plugin_metrics(std::size_t stage) noexcept { return published_[stage]; }
+
+  std::atomic<bool> seal_asked{false};  ///< the epoch closes: seal at the end of the running step
+
+ private:
+  explicit task(task_context& context, std::int32_t partition);
+  [[nodiscard]] status open();
+  void take_in_commit();
+  [[nodiscard]] status apply_tables();
+  [[nodiscard]] status run_batch(std::size_t source, std::int32_t rows_max, std::int64_t until_ms);
+  [[nodiscard]] status run_edge(int edge, row_space& space, edge_rows& rows, const batch_times& times);
+  [[nodiscard]] status fire_timers();
+  [[nodiscard]] status fire_stage(std::size_t stage, std::vector<due_timer>& due);
+  [[nodiscard]] status keep_agreed(std::size_t stage, std::vector<due_timer>& due);
+  [[nodiscard]] status run_emitted(const emitted_rows& rows, const row_space& from, const batch_times& times);
+  [[nodiscard]] status bury(int source, const log_record& record, std::string_view stage, std::string_view cause);
+
+  task_context& context_;
+  const graph& flow_;
+  std::int32_t partition_;
+  std::atomic<bool> owned_{false};
+  std::vector<std::unique_ptr<source_reader>> sources_;
+  std::vector<std::unique_ptr<stage_runner>> stages_;
+  std::vector<std::unique_ptr<sink_writer>> sinks_;
+  std::unique_ptr<dead_letter_writer> dead_letters_;
+  std::unique_ptr<contribution> open_;
+  std::unique_ptr<contribution> other_;  ///< sealed, or ready to be the next open one
+  std::atomic<contribution*> sealed_{nullptr};
+  std::atomic<bool> committed_{false};
+  std::vector<std::vector<metric_change>> published_;
+
+  row_space space_;
+  batch_memory memory_;
+  std::int64_t blocked_since_ns_ = 0;  ///< of the steady clock; 0: not blocked
+  std::vector<edge_rows> work_;  ///< per edge
+  std::vector<std::uint64_t> timer_purposes_;  ///< of the timers that fire now
+  std::int64_t event_time_ms_ = INT64_MIN;
+  std::int64_t now_ms_ = 0;
+  call_watch watch_;
+};
+
+}  // namespace sonder

@@ -1,0 +1,114 @@
+#include <algorithm>
+
+#include "flow/task.h"
+
+namespace sonder {
+
+namespace {
+
+constexpr std::size_t timers_per_step_max = 256;  // of one stage and kind: the rest is due still at the next step
+
+/// Timers come from no record: an empty one, that is there, stands for it.
+const log_record nothing{-1, 0, {}, {}, false, true, {}};
+
+/// A space of timers: one row each, of the subject that it was set for, at the time that it was set to.
+void fill_space(const std::vector<due_timer>& due, int source, row_space& space, row_base& base) {
+  space.source = source;
+  for (std::size_t i = 0; i < due.size(); ++i) {
+    space.record.push_back(&nothing);
+    space.event_time_ms.push_back(due[i].at_ms);
+    space.subject.push_back(due[i].subject);
+    space.purposes.push_back(0);
+    base.rows.push_back(static_cast<std::int32_t>(i));
+  }
+}
+
+}  // namespace
+
+status task::fire_timers() {
+  for (std::size_t s = 0; s < stages_.size(); ++s) {
+    auto* timers = stages_[s]->services().timers();
+    if (timers == nullptr) continue;
+    std::vector<due_timer> due;
+    SONDER_TRY(timers->due(SONDER_EVENT_TIME, event_time_ms_, timers_per_step_max, due));
+    SONDER_TRY(timers->due(SONDER_PROCESSING_TIME, now_ms_, timers_per_step_max, due));
+    if (due.empty()) continue;
+    // Gone before they fire, so that a call may set the same timer again.
+    for (const auto& timer : due) SONDER_TRY(timers->cancel(timer.subject, timer.timer, timer.tag));
+    ++open_->steps;
+    SONDER_TRY(keep_agreed(s, due));
+    if (!due.empty()) SONDER_TRY(fire_stage(s, due));
+    memory_.clear();
+  }
+  return {};
+}
+
+status task::fire_stage(std::size_t stage, std::vector<due_timer>& due) {
+  std::stable_sort(due.begin(), due.end(), [](const auto& a, const auto& b) { return a.timer < b.timer; });
+  row_space space;
+  auto& base = memory_.new_base();
+  fill_space(due, flow_.edges[static_cast<std::size_t>(flow_.stages[stage].inputs[0].edge_in)].source, space, base);
+  // What the subject agreed to was just asked; emitted rows carry it to the sinks.
+  for (std::size_t i = 0; i < due.size(); ++i) space.purposes[i] = timer_purposes_[i];
+  const batch_times times{event_time_ms_, now_ms_, INT64_MIN};
+  std::vector<emitted_rows> emitted;
+  auto counts = open_->counts[context_.layout->stage_input(stage, 0)];
+  counts.clear();
+  SONDER_TRY(stages_[stage]->fire(due, space, base, times, memory_, counts, emitted, watch_));
+  open_->counts[context_.layout->stage_input(stage, 0)].emitted += counts.emitted;
+  for (const auto& made : emitted) SONDER_TRY(run_emitted(made, space, times));
+  return {};
+}
+
+/// Leaves the timers whose subjects agree to the stage's purpose now: the consent authority is asked as for an event at this
+/// moment. Without an authority there is nothing that could allow them, unless the stage has no purpose that needs consent.
+status task::keep_agreed(std::size_t stage, std::vector<due_timer>& due) {
+  timer_purposes_.assign(due.size(), 0);
+  const auto authority = std::find_if(flow_.stages.begin(), flow_.stages.end(), [](const auto& s) { return s.authority; });
+  if (authority == flow_.stages.end()) {
+    if (flow_.stages[stage].purpose_bit >= 0) due.clear();
+    return {};
+  }
+  const auto a = static_cast<std::size_t>(authority - flow_.stages.begin());
+  const auto event = std::find_if(authority->inputs.begin(), authority->inputs.end(), [](const auto& i) { return i.edge_out >= 0; });
+  const auto input = static_cast<std::size_t>(event - authority->inputs.begin());
+  const auto& edge_in = flow_.edges[static_cast<std::size_t>(event->edge_in)];
+  const auto& source = flow_.sources[static_cast<std::size_t>(edge_in.source)];
+  row_space space;
+  auto& base = memory_.new_base();
+  fill_space(due, edge_in.source, space, base);
+  edge_rows rows{&base, {}};
+  for (std::size_t c = 0; c < edge_in.columns.size(); ++c) {
+    auto& column = memory_.new_column(edge_in.columns[c].of);
+    for (std::size_t i = 0; i < due.size(); ++i) {
+      space.event_time_ms[i] = now_ms_;
+      if (static_cast<int>(c) == source.subject_slot) {
+        if (!column.append_text(due[i].subject)) return fail(errc::capacity, "subjects of timers pass 2^31-1 bytes");
+      } else if (static_cast<int>(c) == source.event_time_slot) {
+        column.append_int64(now_ms_);
+      } else {
+        column.append_zero();
+      }
+    }
+    rows.slots.push_back({&column.lend(), &base});
+  }
+  auto counts = open_->counts[context_.layout->stage_input(a, input)];
+  edge_rows out;
+  std::vector<emitted_rows> emitted;
+  SONDER_TRY(stages_[a]->run(input, space, rows, {event_time_ms_, now_ms_, INT64_MIN}, memory_, counts, out, emitted, watch_,
+                             [](const row_space&, std::int32_t, std::string_view) { return status{}; }));
+  std::vector<due_timer> kept;
+  std::vector<std::uint64_t> purposes;
+  const auto bit = flow_.stages[stage].purpose_bit;
+  for (const auto row : out.base->rows) {
+    const auto i = static_cast<std::size_t>(row);
+    if (bit >= 0 && (space.purposes[i] >> bit & 1) == 0) continue;
+    kept.push_back(std::move(due[i]));
+    purposes.push_back(space.purposes[i]);
+  }
+  due = std::move(kept);
+  timer_purposes_ = std::move(purposes);
+  return {};
+}
+
+}  // namespace sonder

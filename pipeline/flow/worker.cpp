@@ -1,0 +1,146 @@
+#include "flow/worker.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <set>
+#include <thread>
+
+#include "flow/coordinator.h"
+#include "flow/executor.h"
+#include "flow/schema_notes.h"
+#include "flow/worker_metrics.h"
+#include "observe/log.h"
+
+namespace sonder {
+
+namespace {
+
+topic_config as_config(const topic_options& of) {
+  topic_config config;
+  config.name = of.topic;
+  config.partitions = of.partitions;
+  config.compacted = of.compact;
+  config.log_append_time = of.log_append_time;
+  config.retention_ms = of.retention_ms;
+  config.retention_bytes = of.retention_bytes;
+  return config;
+}
+
+status prepare_topics(const graph& flow, log& on) {
+  for (const auto& topic : flow.options.topics) {
+    if (auto ok = on.create_topic(as_config(topic)); !ok) return tl::unexpected(ok.error().at(to_string(topic.at)));
+  }
+  return {};
+}
+
+/// Schemas of all topics stand in the registry before the first record, so that producers find their ids.
+status register_schemas(const graph& flow, schema_registry& schemas) {
+  for (const auto& source : flow.sources) {
+    if (source.topic.bare) continue;
+    auto id = schemas.register_schema(source.topic.topic + "-value", *source.schema_of);
+    if (!id) return tl::unexpected(id.error());
+  }
+  return {};
+}
+
+void wire(task_context& context) {
+  const auto& flow = *context.flow;
+  context.stage_inputs.resize(flow.edges.size());
+  context.sinks_of.resize(flow.edges.size());
+  for (std::size_t s = 0; s < flow.stages.size(); ++s) {
+    for (std::size_t i = 0; i < flow.stages[s].inputs.size(); ++i) {
+      context.stage_inputs[static_cast<std::size_t>(flow.stages[s].inputs[i].edge_in)].emplace_back(s, i);
+    }
+  }
+  for (std::size_t i = 0; i < flow.sinks.size(); ++i) {
+    context.sinks_of[static_cast<std::size_t>(flow.sinks[i].edge_in)].push_back(static_cast<int>(i));
+  }
+}
+
+/// A timer's subject is asked for consent again when it fires. No event is there then, only the subject and the time: an authority
+/// that reads more than these, or not straight from a topic, cannot be asked.
+status check_timers(const graph& flow, const stage_node& stage) {
+  if (stage.of.timers.empty()) return {};
+  for (const auto& authority : flow.stages) {
+    if (!authority.authority) continue;
+    for (const auto& input : authority.inputs) {
+      if (input.edge_out < 0) continue;
+      const auto source = flow.edges[static_cast<std::size_t>(input.edge_in)].source;
+      const auto* from = source < 0 ? nullptr : &flow.sources[static_cast<std::size_t>(source)];
+      bool enough = from != nullptr && from->edge_out == input.edge_in;
+      for (const auto slot : input.reads) {
+        enough = enough && (slot < 0 || slot == from->subject_slot || slot == from->event_time_slot);
+      }
+      if (enough) continue;
+      return fail(errc::unsupported, to_string(stage.options.at) + ": stage \"" + stage.options.name +
+                                         "\" sets timers, but stage \"" + authority.options.name +
+                                         "\" cannot be asked for consent when they fire: it reads more than subject and event "
+                                         "time, or not from a topic");
+    }
+  }
+  return {};
+}
+
+status make_modules(task_context& context, logger* lines) {
+  for (const auto& stage : context.flow->stages) {
+    SONDER_TRY(check_timers(*context.flow, stage));
+    auto module = stage_module::create(stage, context.secrets, lines);
+    if (!module) return tl::unexpected(module.error());
+    context.modules.push_back(std::move(*module));
+  }
+  for (const auto& sink : context.flow->sinks) {
+    auto plan = sink_plan::compile(*context.flow, sink, *context.schemas);
+    if (!plan) return tl::unexpected(plan.error());
+    context.sinks.push_back(std::move(*plan));
+  }
+  return {};
+}
+
+std::int64_t system_now_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+std::unique_ptr<executor> make_executor(const graph& flow, bool plain) {
+  const auto cores = static_cast<std::int32_t>(std::max(1U, std::thread::hardware_concurrency()));
+  const auto threads = flow.options.threads > 0 ? flow.options.threads : cores;
+  return plain ? make_plain_executor(threads) : make_tbb_executor(threads);
+}
+
+}  // namespace
+
+status start_tasks(task_context& context, std::shared_ptr<const graph> flow, log& on, schema_registry& schemas,
+                   const worker_options& options) {
+  auto secrets = secret_box::read(flow->options);
+  if (!secrets) return tl::unexpected(secrets.error());
+  context.flow = std::move(flow);
+  context.on = &on;
+  context.schemas = &schemas;
+  context.secrets = *secrets;
+  context.layout = std::make_unique<const counts_layout>(*context.flow);
+  context.now_ms = options.clock ? options.clock : std::function<std::int64_t()>(&system_now_ms);
+  wire(context);
+  return make_modules(context, options.lines);
+}
+
+result<run_summary> run_worker(std::shared_ptr<const graph> flow, log& on, const worker_options& options) {
+  SONDER_TRY(prepare_topics(*flow, on));
+  auto registry = open_log_registry(on);
+  if (!registry) return tl::unexpected(registry.error());
+  SONDER_TRY(register_schemas(*flow, **registry));
+  task_context context;
+  SONDER_TRY(start_tasks(context, flow, on, **registry, options));
+
+  std::unique_ptr<worker_metrics> observe;
+  if (options.observe != nullptr) observe = std::make_unique<worker_metrics>(context, *options.observe);
+  const auto pool = make_executor(*flow, options.plain_threads);
+  coordinator tasks(context, *pool, options, observe.get());
+  SONDER_TRY(tasks.start());
+  deadline_watch deadlines(tasks.calls(), options);
+  run_summary summary;
+  if (auto ok = tasks.run(summary); !ok) return tl::unexpected(ok.error());
+  return summary;
+}
+
+}  // namespace sonder
