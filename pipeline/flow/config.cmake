@@ -11,4 +11,4 @@ sonder_library(flow_config
 sonder_test(config_test SOURCES config_test.cpp LINK sonder::flow_config)
 sonder_test(graph_test SOURCES graph_test.cpp graph_labels_test.cpp LINK sonder::flow_config)
 sonder_fuzz(config_fuzz SOURCES config_fuzz.cpp LINK sonder::flow_config
-  SEEDS corpus/config/*.yaml ${PROJECT_SOURCE_DIR}/config/quickstart.yaml PLANTED)
+  SEEDS corpus/config/*.yaml ${PROJECT_SOURCE_DIR}/config/quickstart.yaml WORDS yaml PLANTED)

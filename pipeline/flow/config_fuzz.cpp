@@ -3,9 +3,20 @@
 #include <string_view>
 
 #include "flow/config.h"
+#include "fuzz/allocation_meter.h"
+#include "fuzz/planted_bug.h"
 
 // Any bytes give options or diagnostics, never both errors and options, and never more diagnostics
-// than their bound.
+// than their bound. Memory stays below a named multiple of the input and of the nodes that aliases
+// may make of it.
+namespace {
+
+constexpr std::size_t bytes_per_node_max = 1024;
+constexpr std::size_t bytes_at_start = sonder::flow_file_nodes_max * bytes_per_node_max;
+constexpr std::size_t bytes_per_byte_max = 1024;
+
+}  // namespace
+
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view yaml(reinterpret_cast<const char*>(data), size);
   for (const char* profile : {"", "fast"}) {
@@ -17,12 +28,17 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (const auto equals = line.find('='); equals != std::string_view::npos) {
       overrides.set.emplace_back(line.substr(0, equals), line.substr(equals + 1));
     }
+    const sonder::fuzz::allocation_meter meter;
     const auto parsed = sonder::parse_flow_text(yaml, "fuzz.yaml", overrides);
+    meter.require_at_most(bytes_at_start, bytes_per_byte_max, size);
     if (parsed.options.has_value() == !parsed.diagnostics.empty()) __builtin_trap();
     if (parsed.diagnostics.size() > sonder::diagnostics_max) __builtin_trap();
     for (const auto& d : parsed.diagnostics) {
       if (d.message.empty()) __builtin_trap();
     }
+#ifdef SONDER_PLANT_BUG
+    if (parsed.options && parsed.options->threads > 3) sonder::fuzz::planted_bug();
+#endif
   }
   return 0;
 }

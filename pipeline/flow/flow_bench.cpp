@@ -12,6 +12,7 @@
 #include "avro/encode_plan.h"
 #include "avro/framing.h"
 #include "avro/json.h"
+#include "flow/endless_log_rig.h"
 #include "flow/flow_rig.h"
 #include "flow/task.h"
 
@@ -44,36 +45,6 @@ std::string event_json(std::int64_t i) {
          R"(,"text":"I slept badly and the morning was long, but a friend called and we walked by the river until it got dark, which helped a lot.",)"
          R"("locale":"en-GB","country":"GB","age":34,"mood":3,"duration_ms":183000,"session_id":"0d9c4c1e-70d3-4f0e-8b0a-1c2d3e4f5a6b"})";
 }
-
-/// Serves one block of records for ever.
-class endless_log final : public log {
- public:
-  explicit endless_log(const std::vector<std::string>& values) : values_(values) {}
-  status create_topic(const topic_config&) override { return {}; }
-  result<topic_config> describe(std::string_view) override { return fail(errc::not_found, ""); }
-  result<std::vector<topic_config>> topics() override { return std::vector<topic_config>{}; }
-  result<offset_range> offsets(std::string_view, std::int32_t) override { return offset_range{0, INT64_MAX}; }
-  result<std::int64_t> offset_at(std::string_view, std::int32_t, std::int64_t) override { return 0; }
-  status fetch(std::string_view, std::int32_t, std::int64_t from, const fetch_limits&, record_block& into) override {
-    into.clear();
-    for (std::size_t i = 0; i < values_.size(); ++i) {
-      into.records.push_back({from + static_cast<std::int64_t>(i), 1, {}, as_bytes(values_[i]), false, true, {}});
-    }
-    into.next_offset = from + static_cast<std::int64_t>(values_.size());
-    return {};
-  }
-  status append(std::span<const produced_batch>) override { return {}; }
-  result<std::vector<std::int64_t>> committed(std::string_view, std::string_view) override { return std::vector<std::int64_t>{}; }
-  status commit(const epoch_changes&) override { return {}; }
-  result<bool> state_get(std::string_view, std::string_view, std::int32_t, bytes_view, buffer&) override { return false; }
-  status state_scan(std::string_view, std::string_view, std::int32_t, bytes_view, state_visitor, void*) override { return {}; }
-  void wait_for_records(std::uint64_t&, std::chrono::milliseconds) override {}
-  result<std::optional<std::string>> note(std::string_view) override { return std::optional<std::string>{}; }
-  status set_note(std::string_view, std::string_view) override { return {}; }
-
- private:
-  const std::vector<std::string>& values_;
-};
 
 struct bench_flow {
   explicit bench_flow(const std::string& stages, const std::string& last) {
@@ -118,7 +89,7 @@ struct bench_flow {
 
 void run_flow(benchmark::State& state, const std::string& stages, const std::string& last) {
   bench_flow of(stages, last);
-  endless_log endless(of.values);
+  endless_log endless(of.values, INT64_MAX);
   task_context context;
   must(start_tasks(context, std::make_shared<const graph>(of.rig.checked()), endless, *of.schemas, of.rig.options()));
   const auto one = must(task::create(context, 0));

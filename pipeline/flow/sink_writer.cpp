@@ -34,11 +34,10 @@ result<std::unique_ptr<const encode_plan>> compile_key(const graph& flow, const 
   return std::make_unique<const encode_plan>(std::move(*plan));
 }
 
-int slot_of(const graph& flow, const sink_node& sink, const std::string& name) {
-  if (name.empty()) return -1;
-  const auto& columns = flow.edges[static_cast<std::size_t>(sink.edge_in)].columns;
-  for (std::size_t i = 0; i < columns.size(); ++i) {
-    if (columns[i].of.name == name) return static_cast<int>(i);
+/// The slot that feeds the schema's field of that name, whatever the flow calls it; -1 if none does.
+int slot_of(const sink_node& sink, const std::string& name) {
+  for (std::size_t i = 0; i < sink.schema_of->fields.size(); ++i) {
+    if (sink.schema_of->fields[i].name == name) return sink.slots[i];
   }
   return -1;
 }
@@ -77,8 +76,8 @@ sink_writer::sink_writer(const graph& flow, std::size_t sink, std::shared_ptr<co
       plan_(std::move(plan)),
       partition_(partition),
       value_encoder_(*plan_->value),
-      subject_slot_(slot_of(flow, node_, node_.topic.subject)),
-      time_slot_(slot_of(flow, node_, node_.topic.event_time)) {
+      subject_slot_(slot_of(node_, node_.topic.subject)),
+      time_slot_(slot_of(node_, node_.topic.event_time)) {
   if (plan_->key != nullptr) key_encoder_ = std::make_unique<row_encoder>(*plan_->key);
 }
 

@@ -17,6 +17,7 @@ constexpr std::int64_t sleep_slice_ms = 20;        // how long a stop waits for 
 constexpr std::int32_t answered_nonsense = -1;  // outside the contract: a status or an array that cannot be
 constexpr std::int32_t asks_for_retry = -2;     // OK, but some row is to be offered again
 constexpr std::int32_t host_failed = -3;        // the disk, under a service
+constexpr std::int32_t does_not_fit = -4;       // into what a store may hold uncommitted
 
 std::int64_t steady_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -119,6 +120,7 @@ struct stage_runner::call {
     ArrowArray array;
   };
   std::vector<emission> emissions;
+  std::int64_t emitted_rows = 0;
   std::int64_t first = 0;
   std::int64_t count = 0;
   std::string violation;                        ///< what broke the contract, for the operator
@@ -138,7 +140,7 @@ std::int32_t stage_runner::call::emit(void* ctx, std::uint32_t port, const std::
     return SONDER_FATAL;
   };
   if (port >= c.of->outputs.size() || !c.of->outputs[port].emitted) return refuse("emit: no such emitting output");
-  if (count < 0 || count > emitted_rows_max) return refuse("emit: more than 65536 rows in one call");
+  if (count < 0 || count > emitted_rows_max - c.emitted_rows) return refuse("emit: more than 65536 rows in one call");
   if (auto ok = check_array(made.array, as_record(c.of->outputs[port].emits), count); !ok) {
     return refuse("emit: " + ok.error().message);
   }
@@ -148,6 +150,7 @@ std::int32_t stage_runner::call::emit(void* ctx, std::uint32_t port, const std::
     made.rows.push_back(c.allowed->rows[static_cast<std::size_t>(c.first + rows[i])]);
   }
   c.emissions.push_back(std::move(made));
+  c.emitted_rows += count;
   return SONDER_OK;
 }
 
@@ -308,6 +311,7 @@ status stage_runner::run(std::size_t input, row_space& space, edge_rows& in, con
 std::int32_t stage_runner::call_once(call& c, std::int64_t first, std::int64_t count, sonder_error& error) {
   c.first = first;
   c.count = count;
+  c.emitted_rows = 0;
   c.violation.clear();
   c.lent_children.clear();
   c.lent_pointers.clear();
@@ -358,17 +362,12 @@ std::int32_t stage_runner::call_once(call& c, std::int64_t first, std::int64_t c
   c.watch->started_ns.store(0, std::memory_order_release);
   ++c.counts->calls;
 
-  if (!services_.failure() && services_.failure().error().code != errc::capacity) {
-    answer = host_failed;
-  } else if (answer == SONDER_OK) {
-    if (auto ok = check_output(c, count); !ok || services_.violations() != violations || !services_.failure()) {
-      if (!ok) c.violation = ok.error().message;
-      if (c.violation.empty()) c.violation = "a service was called against its contract, or a store's limit was passed";
+  answer = judge(c, answer, violations);
+  if (answer == SONDER_OK) {
+    if (auto ok = check_output(c, count); !ok) {
+      c.violation = ok.error().message;
       answer = answered_nonsense;
     }
-  } else if (answer < SONDER_OK || answer > SONDER_CANCELLED) {
-    c.violation = "status " + std::to_string(answer) + " is none of sonder_status";
-    answer = answered_nonsense;
   }
   const auto asks = [&](std::uint8_t v) { return v == SONDER_RETRY_ROW; };
   if (answer == SONDER_OK && std::any_of(c.verdicts.begin() + first, c.verdicts.begin() + first + count, asks)) {
@@ -379,8 +378,22 @@ std::int32_t stage_runner::call_once(call& c, std::int64_t first, std::int64_t c
   return answer;
 }
 
+/// What a call came to: what it answered, unless a service failed under it or it broke the contract. A call that broke a limit
+/// answers FATAL, as the contract asks; yet it is the rows that are at fault then, not the instance.
+std::int32_t stage_runner::judge(call& c, std::int32_t answer, std::uint64_t violations_before) {
+  const auto& failure = services_.failure();
+  if (!failure && failure.error().code != errc::capacity) return host_failed;
+  if (!failure && !buries_what_does_not_fit_) return does_not_fit;
+  if (answer == SONDER_CANCELLED && stop_.cancel != 0) return answer;
+  if (answer < SONDER_OK || answer >= SONDER_CANCELLED) {
+    c.violation = "status " + std::to_string(answer) + " is none of sonder_status, or none that was asked for";
+  } else if (c.violation.empty() && (!failure || services_.violations() != violations_before)) {
+    c.violation = "a service was called against its contract, or a store's limit was passed";
+  }
+  return c.violation.empty() ? answer : answered_nonsense;
+}
+
 status stage_runner::check_output(call& c, std::int64_t count) {
-  if (!c.violation.empty()) return fail(errc::invalid, c.violation);
   const auto passed = [](std::uint8_t v) { return v == SONDER_PASS; };
   const bool all_pass = std::all_of(c.verdicts.begin() + c.first, c.verdicts.begin() + c.first + count, passed);
   for (std::int64_t i = c.first; !all_pass && i < c.first + count; ++i) {
@@ -421,11 +434,12 @@ bool stage_runner::sleep_ms(std::int64_t ms) const {
   return true;
 }
 
-std::int32_t stage_runner::call_with_retries(call& c, std::int64_t first, std::int64_t count, sonder_error& error) {
+template <class Call>
+std::int32_t stage_runner::with_retries(call& c, sonder_error& error, Call once) {
   auto back_off_ms = stage_.options.retry_ms;
   for (std::int32_t attempt = 1;; ++attempt) {
     error = empty_error();
-    const auto answer = call_once(c, first, count, error);
+    const auto answer = once(error);
     if (answer != SONDER_RETRY) return answer;
     if (attempt >= stage_.options.attempts_max) return SONDER_RETRY;
     ++c.counts->retries;
@@ -435,57 +449,54 @@ std::int32_t stage_runner::call_with_retries(call& c, std::int64_t first, std::i
   }
 }
 
-status stage_runner::run_range(call& c, std::int64_t first, std::int64_t count, bool whole) {
-  if (count == 0) return {};
+/// Calls with back-off, and once more with a new instance where the first one is lost. Fails where the task cannot go on.
+template <class Call>
+result<std::int32_t> stage_runner::answer_of(call& c, Call once) {
   sonder_error error = empty_error();
-  auto answer = call_with_retries(c, first, count, error);
-  const std::string where = "stage \"" + stage_.options.name + "\": plugin " + stage_.of.id;
+  auto answer = with_retries(c, error, once);
   if (answer == SONDER_FATAL && !remade_) {
     remade_ = true;
-    SONDER_TRY(make_instance());
-    answer = call_with_retries(c, first, count, error);
+    if (auto ok = make_instance(); !ok) return tl::unexpected(ok.error());
+    answer = with_retries(c, error, once);
   }
+  const std::string where = "stage \"" + stage_.options.name + "\": plugin " + stage_.of.id;
   switch (answer) {
-    case SONDER_OK:
-      return keep_columns(c, first, count, whole);
     case SONDER_CANCELLED:
       return fail(errc::cancelled, where + " gave up because the worker stops");
     case host_failed:
+    case does_not_fit:
       return fail(services_.failure().error().code, where + ": " + services_.failure().error().message);
     case SONDER_FATAL:
     case SONDER_BAD_CONFIG:
       // Nothing may pass a stage that cannot run (design section 5): the worker ends rather than go around it.
       return fail(errc::unavailable, where + " cannot go on: " + message_of(error));
     default:
-      break;
+      return answer;
   }
-  if (answer == asks_for_retry) {
-    std::int64_t asking = first;
-    while (c.verdicts[static_cast<std::size_t>(asking)] != SONDER_RETRY_ROW) ++asking;
-    SONDER_TRY(run_range(c, first, asking - first, false));
-    auto back_off_ms = stage_.options.retry_ms;
-    for (std::int32_t attempt = 1; answer == asks_for_retry && attempt < stage_.options.attempts_max; ++attempt) {
-      const auto wanted = static_cast<std::int64_t>(c.retry_after_ms[static_cast<std::size_t>(asking)]);
-      if (!sleep_ms(std::clamp(wanted, back_off_ms, stage_.options.retry_ms_max))) {
-        return fail(errc::cancelled, where + " gave up because the worker stops");
-      }
-      back_off_ms = std::min(back_off_ms * 2, stage_.options.retry_ms_max);
-      answer = call_with_retries(c, asking, 1, error);
+}
+
+status stage_runner::run_range(call& c, std::int64_t first, std::int64_t count, bool whole) {
+  if (count == 0) return {};
+  const auto once = [&](sonder_error& error) { return call_once(c, first, count, error); };
+  auto answer = answer_of(c, once);
+  if (!answer) return tl::unexpected(answer.error());
+  auto back_off_ms = stage_.options.retry_ms;
+  for (std::int32_t attempt = 1; *answer == asks_for_retry && count == 1 && attempt < stage_.options.attempts_max; ++attempt) {
+    ++c.counts->retries;
+    const auto wanted = static_cast<std::int64_t>(c.retry_after_ms[static_cast<std::size_t>(first)]);
+    if (!sleep_ms(std::clamp(wanted, back_off_ms, stage_.options.retry_ms_max))) {
+      return fail(errc::cancelled, "stage \"" + stage_.options.name + "\" gave up a row's retries because the worker stops");
     }
-    if (answer == SONDER_OK) {
-      SONDER_TRY(keep_columns(c, asking, 1, false));
-    } else if (answer == asks_for_retry) {
-      c.cause[static_cast<std::size_t>(asking)] = static_cast<std::uint8_t>(host_cause::retries_exhausted) + 1;
-      SONDER_TRY(keep_columns(c, asking, 1, false));
-    } else {
-      SONDER_TRY(run_range(c, asking, 1, false));
-    }
-    return run_range(c, asking + 1, first + count - asking - 1, false);
+    back_off_ms = std::min(back_off_ms * 2, stage_.options.retry_ms_max);
+    answer = answer_of(c, once);
+    if (!answer) return tl::unexpected(answer.error());
   }
+  if (*answer == SONDER_OK) return keep_columns(c, first, count, whole);
   if (count == 1) {
-    const auto cause = answer == SONDER_RETRY        ? host_cause::retries_exhausted
-                       : answer == answered_nonsense ? host_cause::bad_output
-                                                     : host_cause::plugin_failed;
+    const bool exhausted = *answer == SONDER_RETRY || *answer == asks_for_retry;
+    const auto cause = exhausted                        ? host_cause::retries_exhausted
+                       : *answer == answered_nonsense ? host_cause::bad_output
+                                                      : host_cause::plugin_failed;
     c.cause[static_cast<std::size_t>(first)] = static_cast<std::uint8_t>(cause) + 1;
     return keep_columns(c, first, 1, whole);
   }
@@ -538,6 +549,7 @@ std::int32_t stage_runner::fire_once(call& c, const std::vector<due_timer>& due,
                                      sonder_error& error) {
   c.first = static_cast<std::int64_t>(first);
   c.count = static_cast<std::int64_t>(count);
+  c.emitted_rows = 0;
   c.violation.clear();
   c.columns.clear();
   std::vector<std::int64_t> at_ms;
@@ -553,14 +565,14 @@ std::int32_t stage_runner::fire_once(call& c, const std::vector<due_timer>& due,
   std::vector<std::uint16_t> no_reasons(count, 0);
   std::vector<std::uint32_t> no_retries(count, 0);
   sonder_output output{sizeof output, 0, verdicts.data(), no_reasons.data(), no_retries.data(), nullptr, nullptr, &call::emit, &c};
+  const auto violations = services_.violations();
   services_.begin_call(*c.space, c.allowed->rows.data() + first, c.count, c.times->event_time_ms, c.times->processing_time_ms);
   c.watch->stage.store(&stage_, std::memory_order_relaxed);
   c.watch->started_ns.store(steady_ns(), std::memory_order_release);
   auto answer = module_.table().fire(instance_, &fired, &output, &error);
   c.watch->started_ns.store(0, std::memory_order_release);
   ++c.counts->calls;
-  if (!services_.failure() && services_.failure().error().code != errc::capacity) answer = host_failed;
-  if (answer == SONDER_OK && (!c.violation.empty() || !services_.failure())) answer = answered_nonsense;
+  answer = judge(c, answer, violations);
   services_.end_call(answer == SONDER_OK);
   answer == SONDER_OK ? keep_emissions(c) : drop_output(c);
   return answer;
@@ -580,19 +592,15 @@ status stage_runner::fire(const std::vector<due_timer>& due, row_space& space, c
     // One call a run of the same declared timer.
     std::size_t count = 1;
     while (first + count < due.size() && due[first + count].timer == due[first].timer) ++count;
-    auto error = empty_error();
-    auto answer = fire_once(c, due, first, count, error);
-    if (answer == SONDER_CANCELLED) return fail(errc::cancelled, "the worker stops");
-    if (answer == host_failed) return tl::unexpected(services_.failure().error());
-    for (std::size_t i = first; answer != SONDER_OK && i < first + count; ++i) {
-      error = empty_error();
-      const auto alone = fire_once(c, due, i, 1, error);
-      if (alone == host_failed) return tl::unexpected(services_.failure().error());
-      if (alone == SONDER_FATAL) {
-        return fail(errc::unavailable, "stage \"" + stage_.options.name + "\": plugin " + stage_.of.id +
-                                           " cannot go on: " + message_of(error));
-      }
-      if (alone != SONDER_OK) counts.bury(host_cause::plugin_failed);
+    const auto fired = [&](std::size_t from, std::size_t n) {
+      return answer_of(c, [&, from, n](sonder_error& error) { return fire_once(c, due, from, n, error); });
+    };
+    const auto answer = fired(first, count);
+    if (!answer) return tl::unexpected(answer.error());
+    for (std::size_t i = first; *answer != SONDER_OK && i < first + count; ++i) {
+      const auto alone = fired(i, 1);
+      if (!alone) return tl::unexpected(alone.error());
+      if (*alone != SONDER_OK) counts.bury(host_cause::plugin_failed);
     }
     first += count;
   }

@@ -87,6 +87,10 @@ class stage_runner {
   [[nodiscard]] status fire(const std::vector<due_timer>& due, row_space& space, const row_base& base, const batch_times& times,
                             batch_memory& memory, node_counts& counts, std::vector<emitted_rows>& emitted, call_watch& watch);
 
+  /// Whether rows are buried that alone change more state than an epoch may hold. Where they are not, a call that passes this
+  /// limit ends the run with errc::capacity: with fewer rows, or less before them, it may fit.
+  void bury_what_does_not_fit(bool bury) noexcept { buries_what_does_not_fit_ = bury; }
+
   [[nodiscard]] instance_services& services() noexcept { return services_; }
 
  private:
@@ -97,7 +101,11 @@ class stage_runner {
   [[nodiscard]] status lend(call& c);
   [[nodiscard]] status run_range(call& c, std::int64_t first, std::int64_t count, bool whole);
   [[nodiscard]] std::int32_t call_once(call& c, std::int64_t first, std::int64_t count, sonder_error& error);
-  [[nodiscard]] std::int32_t call_with_retries(call& c, std::int64_t first, std::int64_t count, sonder_error& error);
+  template <class Call>
+  [[nodiscard]] std::int32_t with_retries(call& c, sonder_error& error, Call once);
+  template <class Call>
+  [[nodiscard]] result<std::int32_t> answer_of(call& c, Call once);
+  [[nodiscard]] std::int32_t judge(call& c, std::int32_t answer, std::uint64_t violations_before);
   [[nodiscard]] std::int32_t fire_once(call& c, const std::vector<due_timer>& due, std::size_t first, std::size_t count,
                                        sonder_error& error);
   void keep_emissions(call& c);
@@ -114,6 +122,7 @@ class stage_runner {
   const stop_signs& stop_;
   instance_services services_;
   void* instance_ = nullptr;
+  bool buries_what_does_not_fit_ = false;
   bool remade_ = false;                 ///< a FATAL has cost an instance already
   std::vector<ArrowSchema> schemas_;    ///< per input: "+s" of its reads
   std::unique_ptr<call> call_;

@@ -7,7 +7,7 @@ set(wrong)
 
 function(check_files area allowed)
   foreach(file IN LISTS ARGN)
-    if(file MATCHES "_(test|bench|fuzz|probe)\\.(cpp|h)$|/testing_plugins/|/example/|/testing/")
+    if(file MATCHES "_(test|bench|fuzz|probe|rig)\\.(cpp|h)$|/testing_plugins/|/example/|/testing/")
       continue()
     endif()
     file(STRINGS ${file} lines REGEX "^#include \"[a-z_]+/")

@@ -101,7 +101,7 @@ def main():
         if sys.stderr.isatty():
             print(f"\rseed {seed}, {kills} kills", end="", file=sys.stderr)
     # A schedule that never kills would prove nothing.
-    assert kills >= count // 2, f"only {kills} kills in {count} seeds"
+    assert kills >= max(1, count // 4), f"only {kills} kills in {count} seeds"
     print(f"crash: {count} seeds from {first}, {kills} workers killed, every effect once, state equal to an undisturbed run")
 
 

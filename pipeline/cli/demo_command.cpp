@@ -1,0 +1,246 @@
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <memory>
+#include <system_error>
+
+#include "avro/json.h"
+#include "cli/command.h"
+#include "cli/demo_population.h"
+#include "cli/place.h"
+#include "cli/row_feed.h"
+#include "cli/topic_shape.h"
+#include "cli/topic_writer.h"
+#include "flow/schema_notes.h"
+
+namespace sonder::cli {
+namespace {
+
+constexpr std::int64_t rows_at_once = 256;
+
+struct demo_command {
+  place_options where;
+  demo_options population;
+  std::string input;
+  std::string text_column = "text";
+  std::string journal = "journal";
+  std::string consent = "consent";
+  std::string out_dir;
+  std::string planted;
+  std::string print;
+  bool quiet = false;
+  bool json = false;
+  CLI::Option* consenting = nullptr;
+  CLI::Option* subjects = nullptr;
+};
+
+/// Where rows go, as JSON objects.
+using row_taker = std::function<status(const std::string& json)>;
+
+/// Rows of one topic, from JSON to the log.
+class topic_rows {
+ public:
+  static result<std::unique_ptr<topic_rows>> open(const place& where, log& to,
+                                                  schema_registry& schemas,
+                                                  const std::string& topic,
+                                                  const shape_options& given) {
+    auto shape = shape_of(where, to, schemas, topic, given);
+    if (!shape) return tl::unexpected(shape.error());
+    auto fields = column_fields(*shape->of);
+    json_row_reader reader(shape->of);
+    reader.ignore_unknown(true);  // an app's own schema may know less of an entry than ours
+    auto writer = topic_writer::create(to, std::move(*shape), fields);
+    if (!writer) return tl::unexpected(writer.error());
+    return std::unique_ptr<topic_rows>(
+        new topic_rows(std::move(reader), columns(fields), std::move(*writer)));
+  }
+
+  status take(const std::string& json) {
+    SONDER_TRY(reader_.append(json, rows_));
+    return rows_.length() < rows_at_once ? status{} : write();
+  }
+  status finish() {
+    SONDER_TRY(write());
+    return writer_->flush();
+  }
+
+ private:
+  topic_rows(json_row_reader reader, columns rows, std::unique_ptr<topic_writer> writer)
+      : reader_(std::move(reader)), rows_(std::move(rows)), writer_(std::move(writer)) {}
+  status write() {
+    SONDER_TRY(writer_->write(rows_));
+    rows_.clear();
+    return {};
+  }
+
+  json_row_reader reader_;
+  columns rows_;
+  std::unique_ptr<topic_writer> writer_;
+};
+
+status count_texts(const demo_command& options, std::uint64_t& count) {
+  auto texts = open_texts(options.input, options.text_column);
+  if (!texts) return tl::unexpected(texts.error());
+  std::string text;
+  for (count = 0;; ++count) {
+    const auto more = (*texts)->next(text);
+    if (!more) return tl::unexpected(more.error());
+    if (!*more) break;
+  }
+  return count > 0 ? status{} : fail(errc::invalid, options.input + ": holds no text");
+}
+
+status give_decisions(const demo_population& of, const row_taker& to) {
+  for (const auto& decision : of.decisions()) SONDER_TRY(to(to_json(decision)));
+  return {};
+}
+
+status give_entries(const demo_command& options, const demo_population& of, const row_taker& to,
+                    const row_taker& planted, progress_line& progress) {
+  std::unique_ptr<text_feed> texts;
+  if (!options.input.empty()) {
+    auto opened = open_texts(options.input, options.text_column);
+    if (!opened) return tl::unexpected(opened.error());
+    texts = std::move(*opened);
+  }
+  std::string text;
+  for (std::uint64_t i = 0; i < of.options().entries; ++i) {
+    if (texts != nullptr) {
+      const auto more = texts->next(text);
+      if (!more) return tl::unexpected(more.error());
+      if (!*more) break;
+    }
+    const auto entry = texts != nullptr ? of.entry_with(i, text) : of.entry(i);
+    SONDER_TRY(to(to_json(entry)));
+    if (planted && !entry.planted.empty()) SONDER_TRY(planted(planted_json(entry)));
+    if (progress.shown() && i % 4096 == 0)
+      progress.show("journal: " + grouped(i) + " of " + grouped(of.options().entries) + " entries");
+  }
+  return {};
+}
+
+row_taker lines_to(std::ostream& out) {
+  return [&out](const std::string& json) -> status {
+    out << json << '\n';
+    return out ? status{} : fail(errc::io, "output cannot be written");
+  };
+}
+
+status write_files(const demo_command& options, const demo_population& of, const row_taker& planted,
+                   progress_line& progress) {
+  std::error_code failed;
+  std::filesystem::create_directories(options.out_dir, failed);
+  std::ofstream consent(options.out_dir + "/consent.jsonl");
+  std::ofstream journal(options.out_dir + "/journal.jsonl");
+  if (!consent || !journal) return fail(errc::io, options.out_dir + ": cannot be written");
+  SONDER_TRY(give_decisions(of, lines_to(consent)));
+  return give_entries(options, of, lines_to(journal), planted, progress);
+}
+
+status write_topics(const demo_command& options, const demo_population& of,
+                    const row_taker& planted, progress_line& progress) {
+  const auto where = find_place(options.where);
+  if (!where) return tl::unexpected(where.error());
+  const auto to = open_to_append(where->data_dir);
+  if (!to) return tl::unexpected(to.error());
+  const auto schemas = open_log_registry(**to);
+  if (!schemas) return tl::unexpected(schemas.error());
+  const auto consent = topic_rows::open(*where, **to, **schemas, options.consent, {.past = true});
+  if (!consent) return tl::unexpected(consent.error());
+  const auto journal = topic_rows::open(*where, **to, **schemas, options.journal, {.past = true});
+  if (!journal) return tl::unexpected(journal.error());
+  SONDER_TRY(give_decisions(of, [&](const std::string& json) { return (*consent)->take(json); }));
+  SONDER_TRY((*consent)->finish());
+  SONDER_TRY(give_entries(
+      options, of, [&](const std::string& json) { return (*journal)->take(json); }, planted,
+      progress));
+  return (*journal)->finish();
+}
+
+status print_rows(const demo_command& options, const demo_population& of, progress_line& progress) {
+  const auto out = lines_to(std::cout);
+  if (options.print == "consent") return give_decisions(of, out);
+  if (options.print == "journal") return give_entries(options, of, out, {}, progress);
+  const row_taker nowhere = [](const std::string&) { return status{}; };
+  return give_entries(options, of, nowhere, out, progress);
+}
+
+int make_demo(demo_command options) {
+  if (!options.input.empty()) {
+    if (const auto counted = count_texts(options, options.population.entries); !counted)
+      return refuse(exit_cannot_start, counted.error());
+    // Somebody's own texts are there to be read: all of them, unless asked otherwise.
+    if (options.consenting->count() == 0) options.population.consenting = 1;
+    if (options.subjects->count() == 0)
+      options.population.subjects =
+          std::min(options.population.subjects, options.population.entries);
+  }
+  const demo_population of(options.population);
+  progress_line progress(options.quiet);
+  std::ofstream planted_file;
+  row_taker planted;
+  if (!options.planted.empty()) {
+    planted_file.open(options.planted);
+    if (!planted_file) return refuse(exit_cannot_start, options.planted + ": cannot be written");
+    planted = lines_to(planted_file);
+  }
+  status done;
+  if (!options.print.empty())
+    done = print_rows(options, of, progress);
+  else if (!options.out_dir.empty())
+    done = write_files(options, of, planted, progress);
+  else
+    done = write_topics(options, of, planted, progress);
+  if (!done) return refuse(exit_cannot_start, done.error());
+  if (options.json && options.print.empty())
+    std::cout << R"({"seed":)" << options.population.seed << R"(,"subjects":)"
+              << of.options().subjects << R"(,"entries":)" << of.options().entries << "}\n";
+  return exit_ok;
+}
+
+}  // namespace
+
+void add_demo(CLI::App& app, chosen_command& chosen) {
+  auto* command = app.add_subcommand(
+      "demo", "Make a population: subjects, consents and withdrawals, journal entries");
+  const auto options = std::make_shared<demo_command>();
+  add_place_options(*command, options->where);
+  command->add_option("--entries", options->population.entries, "Journal entries (default 50000)")
+      ->check(CLI::Range(1, 100'000'000));
+  options->subjects = command
+                          ->add_option("--subjects", options->population.subjects,
+                                       "People (default 1000; no more than texts)")
+                          ->check(CLI::Range(1, 10'000'000));
+  command->add_option("--seed", options->population.seed,
+                      "The same seed gives the same population (default 1)");
+  options->consenting = command
+                            ->add_option("--consenting", options->population.consenting,
+                                         "Share whose grant stands (default 0.7; 1 with --input)")
+                            ->check(CLI::Range(0.0, 1.0));
+  command->add_option("--purpose", options->population.purpose, "Purpose that they decide about");
+  command
+      ->add_option("--input", options->input,
+                   "Your own texts in place of made-up ones: .csv .tsv .jsonl .avro")
+      ->type_name("FILE");
+  command->add_option("--text", options->text_column, "Column that holds the text (default text)")
+      ->type_name("COLUMN");
+  command
+      ->add_option("--out", options->out_dir,
+                   "Write consent.jsonl and journal.jsonl there, not to topics")
+      ->type_name("DIR");
+  command
+      ->add_option("--print", options->print,
+                   "Print one of consent, journal, planted as JSON lines")
+      ->check(CLI::IsMember({"consent", "journal", "planted"}));
+  command->add_option("--planted", options->planted, "Write which identifiers stand in which entry")
+      ->type_name("FILE");
+  command->add_flag("--json", options->json, "Say what was made as JSON");
+  command->add_flag("--quiet", options->quiet, "No progress");
+  command->footer("Example:\n  sonder demo --entries 3 --print journal");
+  command->callback([&chosen, options] { chosen = [options] { return make_demo(*options); }; });
+}
+
+}  // namespace sonder::cli

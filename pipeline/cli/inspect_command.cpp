@@ -1,0 +1,147 @@
+#include <CLI/CLI.hpp>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "cli/place.h"
+#include "flow/graph.h"
+#include "plugin/inspect.h"
+#include "plugin/library.h"
+
+namespace sonder::cli {
+namespace {
+
+struct inspect_options {
+  std::string path;
+  std::vector<std::string> set;
+  std::string profile;
+  bool json = false;
+};
+
+// A plugin is known by what it is, not by its name.
+bool is_elf(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  char magic[4] = {};
+  return file.read(magic, sizeof magic) && std::string_view(magic, sizeof magic) ==
+                                               "\x7f"
+                                               "ELF";
+}
+
+int inspect_plugin(const inspect_options& options) {
+  const auto found = read_manifest(options.path);
+  if (!found) return refuse(exit_cannot_start, found.error());
+  if (options.json)
+    std::cout << inspect_json(*found, options.path) << '\n';
+  else
+    std::cout << inspect_text(*found, options.path);
+  return exit_ok;
+}
+
+std::string row_of(const graph& flow, int edge) {
+  std::string out;
+  if (edge < 0) return out;
+  for (const auto& column : flow.edges[static_cast<std::size_t>(edge)].columns)
+    out += (out.empty() ? "" : ", ") + column.of.name;
+  return out;
+}
+
+nlohmann::json columns_of(const graph& flow, int edge) {
+  auto out = nlohmann::json::array();
+  if (edge < 0) return out;
+  for (const auto& column : flow.edges[static_cast<std::size_t>(edge)].columns)
+    out.push_back({{"name", column.of.name},
+                   {"type", to_string(column.of.type)},
+                   {"nullable", column.of.nullable}});
+  return out;
+}
+
+void print_text(const graph& flow) {
+  std::cout << "flow " << flow.options.name << ", " << flow.partitions << " tasks per sub-flow\n\n";
+  text_table sources({"source", "role", "schema", "subject", "fields read"});
+  for (const auto& s : flow.sources)
+    sources.add({s.topic.name, s.topic.role == topic_role::table ? "table" : "event",
+                 s.topic.schema, s.topic.subject, row_of(flow, s.edge_out)});
+  std::cout << sources.text() << '\n';
+  text_table stages({"stage", "plugin", "version", "purpose", "input", "from", "rows leave with"});
+  for (const auto& s : flow.stages)
+    for (std::size_t i = 0; i < s.inputs.size(); ++i)
+      stages.add({i == 0 ? s.options.name : "", i == 0 ? s.of.id : "", i == 0 ? s.of.version : "",
+                  i == 0 ? s.options.purpose : "",
+                  s.of.inputs[static_cast<std::size_t>(s.inputs[i].port)].name,
+                  i < s.options.in.size() ? s.options.in[i].from : "",
+                  row_of(flow, s.inputs[i].edge_out)});
+  std::cout << stages.text() << '\n';
+  text_table sinks({"sink", "from", "schema", "purpose", "fields"});
+  for (const auto& s : flow.sinks)
+    sinks.add({s.topic.name, "", s.topic.schema, s.topic.purpose, row_of(flow, s.edge_in)});
+  std::cout << sinks.text();
+  std::cout << "\nPlugins run inside the worker and are trusted with what they are lent: sonder "
+               "inspect PLUGIN.so shows each.\n";
+}
+
+void print_json(const graph& flow) {
+  nlohmann::ordered_json out{
+      {"flow", flow.options.name}, {"tasks", flow.partitions}, {"purposes", flow.purposes}};
+  for (const auto& s : flow.sources)
+    out["sources"].push_back({{"topic", s.topic.name},
+                              {"role", s.topic.role == topic_role::table ? "table" : "event"},
+                              {"schema", s.topic.schema},
+                              {"subject", s.topic.subject},
+                              {"columns", columns_of(flow, s.edge_out)}});
+  for (const auto& s : flow.stages) {
+    nlohmann::ordered_json stage{
+        {"stage", s.options.name},
+        {"plugin", s.of.id},
+        {"version", s.of.version},
+        {"purpose", s.options.purpose},
+        {"trust", s.options.trust},
+        {"config", nlohmann::ordered_json::parse(s.config_json, nullptr, false)}};
+    for (const auto& in : s.inputs)
+      stage["inputs"].push_back({{"port", s.of.inputs[static_cast<std::size_t>(in.port)].name},
+                                 {"columns_out", columns_of(flow, in.edge_out)}});
+    out["stages"].push_back(std::move(stage));
+  }
+  for (const auto& s : flow.sinks)
+    out["sinks"].push_back({{"topic", s.topic.name},
+                            {"purpose", s.topic.purpose},
+                            {"columns", columns_of(flow, s.edge_in)}});
+  std::cout << out.dump(2) << '\n';
+}
+
+int inspect_flow(const inspect_options& options) {
+  const auto overrides = overrides_of(options.set, options.profile, "");
+  if (!overrides) return refuse(exit_usage, overrides.error());
+  const auto flow = read_flow(options.path, *overrides);
+  if (!flow) return refuse(exit_cannot_start, flow.error());
+  const auto checked = check_flow(*flow, false);
+  for (const auto& d : checked.diagnostics) std::cerr << to_string(d) << '\n';
+  if (checked.flow == nullptr) return exit_cannot_start;
+  options.json ? print_json(*checked.flow) : print_text(*checked.flow);
+  return exit_ok;
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app, chosen_command& chosen) {
+  auto* command = app.add_subcommand(
+      "inspect", "Show what a plugin or a flow is, without running any of its code");
+  const auto options = std::make_shared<inspect_options>();
+  command
+      ->add_option("PLUGIN.so|CONFIG", options->path,
+                   "A plugin's library, or a flow's configuration")
+      ->required();
+  command->add_option("--set", options->set, "Change one value of the configuration: a.b=c")
+      ->allow_extra_args(false);
+  command->add_option("--profile", options->profile, "Profile of the configuration");
+  command->add_flag("--json", options->json, "As one JSON object");
+  command->footer("Example:\n  sonder inspect build/release/plugins/sentiment.so");
+  command->callback([&chosen, options] {
+    chosen = [options] {
+      return is_elf(options->path) ? inspect_plugin(*options) : inspect_flow(*options);
+    };
+  });
+}
+
+}  // namespace sonder::cli

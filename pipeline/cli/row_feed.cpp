@@ -1,0 +1,382 @@
+#include "cli/row_feed.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "avro/container.h"
+#include "avro/json.h"
+#include "cli/csv.h"
+
+namespace sonder::cli {
+namespace {
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string out;
+  for (const auto& name : names) out += (out.empty() ? "" : ", ") + name;
+  return out;
+}
+
+tl::unexpected<error> no_column(const std::string& place, const std::string& column,
+                                const std::vector<std::string>& there) {
+  return fail(errc::not_found,
+              place + ": there is no column \"" + column + "\"; there are " + joined(there));
+}
+
+// An input that the feed owns, or standard input.
+struct open_input {
+  std::unique_ptr<std::ifstream> file;
+  std::istream* in = nullptr;
+};
+
+result<open_input> open_stream(const std::string& path) {
+  if (path == "-") return open_input{nullptr, &std::cin};
+  auto file = std::make_unique<std::ifstream>(path, std::ios::binary);
+  if (!*file) return fail(errc::not_found, path + ": cannot be read; is the path right?");
+  auto* in = file.get();
+  return open_input{std::move(file), in};
+}
+
+class json_feed final : public row_feed {
+ public:
+  json_feed(open_input input, std::string name, schema_ptr of, bool ignore_unknown)
+      : input_(std::move(input)),
+        name_(std::move(name)),
+        fields_(column_fields(*of)),
+        reader_(std::move(of)) {
+    reader_.ignore_unknown(ignore_unknown);
+  }
+
+  result<std::size_t> read(std::size_t rows_max, columns& into) override {
+    std::size_t rows = 0;
+    while (rows < rows_max && std::getline(*input_.in, text_)) {
+      ++line_;
+      if (text_.find_first_not_of(" \t\r") == std::string::npos) continue;
+      if (auto done = reader_.append(text_, into); !done)
+        return tl::unexpected(done.error().at(name_ + ":" + std::to_string(line_)));
+      ++rows;
+    }
+    return rows;
+  }
+  const std::vector<field>& fields() const override { return fields_; }
+
+ private:
+  open_input input_;
+  std::string name_;
+  std::vector<field> fields_;
+  json_row_reader reader_;
+  std::string text_;
+  std::uint64_t line_ = 0;
+};
+
+// How a cell of text becomes JSON of a field's type.
+enum class cell_form { text, number, boolean, json };
+
+cell_form form_of(const schema& of) {
+  switch (of.type) {
+    case avro_type::boolean:
+      return cell_form::boolean;
+    case avro_type::int32:
+    case avro_type::int64:
+    case avro_type::float32:
+    case avro_type::float64:
+      return cell_form::number;
+    case avro_type::array:
+    case avro_type::map:
+    case avro_type::record:
+    case avro_type::union_of:
+      return cell_form::json;
+    default:
+      return cell_form::text;
+  }
+}
+
+bool reads_as_number(const std::string& cell) {
+  return nlohmann::json::accept(cell) && (cell[0] == '-' || (cell[0] >= '0' && cell[0] <= '9'));
+}
+
+class csv_feed final : public row_feed {
+ public:
+  csv_feed(open_input input, std::string name, schema_ptr of, char separator)
+      : input_(std::move(input)),
+        name_(std::move(name)),
+        of_(of),
+        fields_(column_fields(*of)),
+        csv_(*input_.in, separator),
+        reader_(std::move(of)) {}
+
+  status start(const std::vector<std::pair<std::string, std::string>>& map) {
+    std::vector<std::string> head;
+    auto more = csv_.next(head);
+    if (!more) return tl::unexpected(more.error().at(name_));
+    if (!*more)
+      return fail(errc::invalid, name_ + ": is empty; the first line must name the columns");
+    if (map.empty()) {
+      for (std::size_t c = 0; c < head.size(); ++c)
+        if (const auto* field = of_->find_field(head[c]); field != nullptr) bind(*field, c);
+      if (cells_.empty())
+        return fail(
+            errc::invalid,
+            name_ + ": no column has the name of a field; give --map FIELD=COLUMN, columns are " +
+                joined(head));
+    }
+    for (const auto& [field_name, column] : map) {
+      const auto* field = of_->find_field(field_name);
+      if (field == nullptr)
+        return fail(errc::not_found, "--map " + field_name + "=" + column + ": \"" +
+                                         of_->full_name() + "\" has no field \"" + field_name +
+                                         "\"");
+      const auto at = std::find(head.begin(), head.end(), column);
+      if (at == head.end()) return no_column(name_, column, head);
+      bind(*field, static_cast<std::size_t>(at - head.begin()));
+    }
+    return {};
+  }
+
+  result<std::size_t> read(std::size_t rows_max, columns& into) override {
+    std::size_t rows = 0;
+    for (; rows < rows_max; ++rows) {
+      auto more = csv_.next(row_);
+      if (!more) return tl::unexpected(more.error().at(name_));
+      if (!*more) break;
+      write_object();
+      if (auto done = reader_.append(object_, into); !done)
+        return tl::unexpected(done.error().at(name_ + ":" + std::to_string(csv_.line())));
+    }
+    return rows;
+  }
+  const std::vector<field>& fields() const override { return fields_; }
+
+ private:
+  struct bound_cell {
+    std::string name;
+    std::size_t column = 0;
+    cell_form form = cell_form::text;
+    bool may_be_absent = false;  ///< an empty cell means the default or null
+  };
+
+  void bind(const schema_field& field, std::size_t column) {
+    const auto* inner = nullable_of(*field.type);
+    cells_.push_back({field.name, column, form_of(inner != nullptr ? *inner : *field.type),
+                      inner != nullptr || field.default_json.has_value()});
+  }
+
+  void write_object() {
+    object_ = "{";
+    for (const auto& cell : cells_) {
+      const auto& text = row_[cell.column];
+      if (text.empty() && (cell.may_be_absent || cell.form != cell_form::text)) continue;
+      if (object_.size() > 1) object_ += ',';
+      append_json_string(cell.name, object_);
+      object_ += ':';
+      const bool as_it_is =
+          cell.form == cell_form::json ||
+          (cell.form == cell_form::number && reads_as_number(text)) ||
+          (cell.form == cell_form::boolean && (text == "true" || text == "false"));
+      if (as_it_is)
+        object_ += text;
+      else
+        append_json_string(
+            text, object_);  // a timestamp as text, or a value that the reader refuses by name
+    }
+    object_ += '}';
+  }
+
+  open_input input_;
+  std::string name_;
+  schema_ptr of_;
+  std::vector<field> fields_;
+  csv_reader csv_;
+  json_row_reader reader_;
+  std::vector<bound_cell> cells_;
+  std::vector<std::string> row_;
+  std::string object_;
+};
+
+class container_feed final : public row_feed {
+ public:
+  container_feed(container_reader reader, std::string name)
+      : reader_(std::move(reader)), name_(std::move(name)) {}
+
+  result<std::size_t> read(std::size_t rows_max, columns& into) override {
+    auto rows = reader_.read(rows_max, into);
+    if (!rows) return tl::unexpected(rows.error().at(name_));
+    return rows;
+  }
+  const std::vector<field>& fields() const override { return reader_.fields(); }
+
+ private:
+  container_reader reader_;
+  std::string name_;
+};
+
+class csv_texts final : public text_feed {
+ public:
+  csv_texts(open_input input, std::string name, char separator)
+      : input_(std::move(input)), name_(std::move(name)), csv_(*input_.in, separator) {}
+
+  status start(const std::string& column) {
+    std::vector<std::string> head;
+    auto more = csv_.next(head);
+    if (!more) return tl::unexpected(more.error().at(name_));
+    const auto at = std::find(head.begin(), head.end(), column);
+    if (!*more || at == head.end()) return no_column(name_, column, head);
+    column_ = static_cast<std::size_t>(at - head.begin());
+    return {};
+  }
+
+  result<bool> next(std::string& text) override {
+    auto more = csv_.next(row_);
+    if (!more) return tl::unexpected(more.error().at(name_));
+    if (*more) text = row_[column_];
+    return *more;
+  }
+
+ private:
+  open_input input_;
+  std::string name_;
+  csv_reader csv_;
+  std::vector<std::string> row_;
+  std::size_t column_ = 0;
+};
+
+class json_texts final : public text_feed {
+ public:
+  json_texts(open_input input, std::string name, std::string member)
+      : input_(std::move(input)), name_(std::move(name)), member_(std::move(member)) {}
+
+  result<bool> next(std::string& text) override {
+    while (std::getline(*input_.in, line_text_)) {
+      ++line_;
+      if (line_text_.find_first_not_of(" \t\r") == std::string::npos) continue;
+      const auto object = nlohmann::json::parse(line_text_, nullptr, false);
+      const auto place = name_ + ":" + std::to_string(line_);
+      if (!object.is_object())
+        return fail(errc::invalid, place + ": is no JSON object; each line must be one");
+      const auto at = object.find(member_);
+      if (at == object.end() || !at->is_string())
+        return fail(errc::not_found, place + ": has no text under \"" + member_ + "\"");
+      text = at->get<std::string>();
+      return true;
+    }
+    return false;
+  }
+
+ private:
+  open_input input_;
+  std::string name_;
+  std::string member_;
+  std::string line_text_;
+  std::uint64_t line_ = 0;
+};
+
+class container_texts final : public text_feed {
+ public:
+  container_texts(container_reader reader, std::string name)
+      : reader_(std::move(reader)), name_(std::move(name)), rows_(reader_.fields()) {}
+
+  result<bool> next(std::string& text) override {
+    if (at_ == rows_.length()) {
+      rows_.clear();
+      at_ = 0;
+      auto read = reader_.read(256, rows_);
+      if (!read) return tl::unexpected(read.error().at(name_));
+      if (*read == 0) return false;
+    }
+    const auto& column = rows_[0].lend();
+    text = is_null(column, at_) ? std::string_view{} : text_at(column, at_);
+    ++at_;
+    return true;
+  }
+
+ private:
+  container_reader reader_;
+  std::string name_;
+  columns rows_;
+  std::int64_t at_ = 0;
+};
+
+result<std::unique_ptr<text_feed>> open_container_texts(const std::string& path,
+                                                        const std::string& column) {
+  auto reader = container_reader::open(path);
+  if (!reader) return tl::unexpected(reader.error());
+  const auto of = reader->writer_schema();
+  const auto* field = of->type == avro_type::record ? of->find_field(column) : nullptr;
+  if (field == nullptr) {
+    std::vector<std::string> names;
+    for (const auto& f : of->fields) names.push_back(f.name);
+    return no_column(path, column, names);
+  }
+  const auto* inner = nullable_of(*field->type);
+  if ((inner != nullptr ? *inner : *field->type).type != avro_type::string)
+    return fail(errc::invalid, path + ": field \"" + column + "\" is " + to_string(*field->type) +
+                                   ", not a string");
+  const std::string wanted[] = {column};
+  SONDER_TRY(reader->read_as(*of, wanted));
+  return std::make_unique<container_texts>(std::move(*reader), path);
+}
+
+char separator_of(const std::string& path) {
+  return path.ends_with(".tsv") ? '\t' : ',';
+}
+
+result<std::unique_ptr<row_feed>> feed_over(open_input input, const std::string& name,
+                                            schema_ptr of, const row_feed::options& options) {
+  if (options.form == feed_form::json_lines)
+    return std::make_unique<json_feed>(std::move(input), name, std::move(of),
+                                       options.ignore_unknown);
+  if (options.form == feed_form::container)
+    return fail(errc::unsupported, name + ": an Avro container file must be a file, not a stream");
+  auto feed = std::make_unique<csv_feed>(std::move(input), name, std::move(of), options.separator);
+  SONDER_TRY(feed->start(options.map));
+  return feed;
+}
+
+}  // namespace
+
+result<feed_form> form_of(const std::string& path) {
+  const auto extension = std::filesystem::path(path).extension().string();
+  if (path == "-" || extension == ".jsonl" || extension == ".ndjson" || extension == ".json")
+    return feed_form::json_lines;
+  if (extension == ".csv" || extension == ".tsv") return feed_form::csv;
+  if (extension == ".avro") return feed_form::container;
+  return fail(errc::invalid,
+              path + ": what is in it? name it .jsonl, .csv, .tsv or .avro, or say --format");
+}
+
+result<std::unique_ptr<row_feed>> open_feed(const std::string& path, schema_ptr of,
+                                            const row_feed::options& options) {
+  if (options.form == feed_form::container && path != "-") {
+    auto reader = container_reader::open(path);
+    if (!reader) return tl::unexpected(reader.error());
+    SONDER_TRY(reader->read_as(*of));
+    return std::make_unique<container_feed>(std::move(*reader), path);
+  }
+  auto input = open_stream(path);
+  if (!input) return tl::unexpected(input.error());
+  return feed_over(std::move(*input), path == "-" ? "standard input" : path, std::move(of),
+                   options);
+}
+
+result<std::unique_ptr<row_feed>> feed_from(std::istream& in, const std::string& name,
+                                            schema_ptr of, const row_feed::options& options) {
+  return feed_over({nullptr, &in}, name, std::move(of), options);
+}
+
+result<std::unique_ptr<text_feed>> open_texts(const std::string& path, const std::string& column) {
+  const auto form = form_of(path);
+  if (!form) return tl::unexpected(form.error());
+  if (*form == feed_form::container) return open_container_texts(path, column);
+  auto input = open_stream(path);
+  if (!input) return tl::unexpected(input.error());
+  if (*form == feed_form::json_lines)
+    return std::make_unique<json_texts>(std::move(*input), path, column);
+  auto texts = std::make_unique<csv_texts>(std::move(*input), path, separator_of(path));
+  SONDER_TRY(texts->start(column));
+  return texts;
+}
+
+}  // namespace sonder::cli

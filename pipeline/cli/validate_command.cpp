@@ -1,0 +1,105 @@
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "cli/place.h"
+#include "flow/graph.h"
+
+namespace sonder::cli {
+namespace {
+
+struct validate_options {
+  std::vector<std::string> configs;
+  std::vector<std::string> set;
+  std::string profile;
+  bool json = false;
+};
+
+struct findings {
+  std::vector<diagnostic> diagnostics;
+  std::vector<std::string> trusted;  ///< plugins that run inside the worker
+
+  [[nodiscard]] bool good() const {
+    return std::none_of(diagnostics.begin(), diagnostics.end(),
+                        [](const diagnostic& d) { return d.level == diagnostic::severity::error; });
+  }
+};
+
+findings check(const std::string& config, const config_overrides& overrides) {
+  findings found;
+  auto parsed = parse_flow(config, overrides);
+  found.diagnostics = std::move(parsed.diagnostics);
+  if (!parsed.options) return found;
+  add_plugin_folder(*parsed.options);
+  const auto checked = check_flow(*parsed.options, false);
+  found.diagnostics.insert(found.diagnostics.end(), checked.diagnostics.begin(),
+                           checked.diagnostics.end());
+  if (checked.flow == nullptr) return found;
+  for (const auto& stage : checked.flow->stages)
+    found.trusted.push_back(stage.options.name + " (" + stage.of.id + " " + stage.of.version + ")");
+  return found;
+}
+
+void print_text(const std::string& config, const findings& found) {
+  for (const auto& d : found.diagnostics) std::cout << to_string(d) << '\n';
+  if (!found.good()) return;
+  std::cout << config << ": good";
+  if (!found.trusted.empty()) {
+    std::cout << "; trusted in process:";
+    for (std::size_t i = 0; i < found.trusted.size(); ++i)
+      std::cout << (i == 0 ? " " : ", ") << found.trusted[i];
+  }
+  std::cout << '\n';
+}
+
+nlohmann::ordered_json as_json(const std::string& config, const findings& found) {
+  nlohmann::ordered_json out{{"config", config},
+                             {"good", found.good()},
+                             {"diagnostics", nlohmann::json::array()},
+                             {"trusted_in_process", found.trusted}};
+  for (const auto& d : found.diagnostics)
+    out["diagnostics"].push_back(
+        {{"level", d.level == diagnostic::severity::error ? "error" : "warning"},
+         {"file", d.at.file},
+         {"line", d.at.line},
+         {"column", d.at.column},
+         {"message", d.message}});
+  return out;
+}
+
+int validate(const validate_options& options) {
+  const auto overrides = overrides_of(options.set, options.profile, "");
+  if (!overrides) return refuse(exit_usage, overrides.error());
+  bool good = true;
+  for (const auto& config : options.configs) {
+    const auto found = check(config, *overrides);
+    good = good && found.good();
+    if (options.json)
+      std::cout << as_json(config, found).dump() << '\n';
+    else
+      print_text(config, found);
+  }
+  return good ? exit_ok : exit_findings;
+}
+
+}  // namespace
+
+void add_validate(CLI::App& app, chosen_command& chosen) {
+  auto* command = app.add_subcommand(
+      "validate", "Check flows: fields, types, plugins' settings, and where personal data may go");
+  const auto options = std::make_shared<validate_options>();
+  command->add_option("CONFIG", options->configs, "Flow configurations")->required();
+  command->add_option("--set", options->set, "Change one value of the configuration: a.b=c")
+      ->allow_extra_args(false);
+  command->add_option("--profile", options->profile, "Profile of the configuration");
+  command->add_flag("--json", options->json, "One JSON object a configuration and line");
+  command->footer(
+      "Runs no code of any plugin. Exit code 1 if an error was found.\n\nExample:\n  sonder "
+      "validate config/quickstart.yaml");
+  command->callback([&chosen, options] { chosen = [options] { return validate(*options); }; });
+}
+
+}  // namespace sonder::cli

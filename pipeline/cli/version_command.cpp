@@ -1,0 +1,27 @@
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <memory>
+
+#include "cli/command.h"
+#include "sonder/plugin.h"
+
+namespace sonder::cli {
+
+void add_version(CLI::App& app, chosen_command& chosen) {
+  auto* command = app.add_subcommand("version", "Say which program this is");
+  const auto json = std::make_shared<bool>(false);
+  command->add_flag("--json", *json, "As one JSON object");
+  command->footer("Example:\n  sonder version --json");
+  command->callback([&chosen, json] {
+    chosen = [json] {
+      const auto abi = std::to_string(SONDER_ABI_MAJOR) + "." + std::to_string(SONDER_ABI_MINOR);
+      if (*json)
+        std::cout << R"({"version":")" << SONDER_VERSION << R"(","abi":")" << abi << "\"}\n";
+      else
+        std::cout << "sonder " << SONDER_VERSION << ", plugin ABI " << abi << '\n';
+      return exit_ok;
+    };
+  });
+}
+
+}  // namespace sonder::cli

@@ -1,0 +1,56 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "flow/endless_log_rig.h"
+#include "flow/flow_rig.h"
+
+namespace sonder {
+namespace {
+
+std::int64_t resident_bytes() {
+  std::int64_t pages = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> pages >> resident;
+  return resident * 4096;
+}
+
+// Sanitizers keep freed memory back and are slow: there only the run itself is checked.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr std::int64_t records = 100'000;
+constexpr std::int64_t growth_bytes_max = INT64_MAX;
+#else
+constexpr std::int64_t records = 10'000'000;
+constexpr std::int64_t growth_bytes_max = 16 << 20;
+#endif
+
+TEST(FlowMemory, StaysFlatWhileTheSourceIsTenMillionRecordsAheadOfASlowSink) {
+  flow_rig rig;
+  rig.file("event.avsc", R"({"type":"record","name":"event","fields":[
+    {"name":"id","type":"string","sonder.privacy":{"categories":[]}},
+    {"name":"text","type":"string","sonder.privacy":{"categories":[]}}]})");
+  rig.flow("flow: memory\nlog: {kind: embedded, dir: data}\ndead_letter: none\ntopics:\n"
+           "  events: {schema: event.avsc, framing: bare, partitions: 1}\n"
+           "  out: {schema: event.avsc, framing: bare, key: id, partitions: 1}\n"
+           "stages:\n  a: {plugin: passthrough, in: {in: events}}\nsinks:\n  out: a.out\n"
+           "run: {outbox_max: 4MiB, commit_interval: 50ms}\n");
+  const std::string record = std::string("\x04id\x80\x02", 5) + std::string(128, 'x');
+  const std::vector<std::string> values(1024, record);
+  endless_log slow(values, records, std::chrono::milliseconds(2));
+  std::int64_t early = 0, most = 0;
+  rig.options().progress = [&](const worker_progress& p) {
+    const auto now = resident_bytes();
+    if (early == 0 && p.records_in > records / 5) early = now;
+    most = std::max(most, now);
+  };
+  const auto summary = run_worker(std::make_shared<const graph>(rig.checked()), slow, rig.options());
+  ASSERT_TRUE(summary) << summary.error().message;
+  EXPECT_EQ(slow.committed_records(), records);
+  ASSERT_GT(early, 0);
+  EXPECT_LT(most - early, growth_bytes_max);
+}
+
+}  // namespace
+}  // namespace sonder

@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+"""Each command as people use it: help, examples, exit codes, and beside a worker that runs."""
+import json
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import unittest
+import urllib.error
+import urllib.request
+
+from place import BUILD, QUICKSTART, ROOT, SONDER, Place
+
+COMMANDS = ["run", "validate", "test", "inspect", "produce", "consume", "topics", "schemas", "schemas list", "schemas show",
+            "schemas check", "try", "demo", "version", "completion", "completion bash"]
+SCREEN_LINES = 40
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def get(port, path):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as e:
+        return e.code, e.read().decode()
+
+
+class CommandsTest(unittest.TestCase):
+    def setUp(self):
+        self.place = Place()
+        self.addCleanup(self.place.close)
+
+    def wait(self, what, seconds=20):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            try:
+                if what():
+                    return
+            except OSError:
+                pass  # not listening yet
+            time.sleep(0.05)
+        self.fail("did not come true in time")
+
+    def test_each_help_fits_a_screen_and_ends_with_an_example(self):
+        for command in COMMANDS:
+            text = self.place.run(*command.split(), "--help").stdout.rstrip()
+            with self.subTest(command=command):
+                self.assertLessEqual(len(text.splitlines()), SCREEN_LINES)
+                self.assertRegex(text, r"Example:\n  .*sonder [^\n]*$")
+
+    def test_the_examples_work(self):
+        build = BUILD.relative_to(ROOT) if BUILD.is_relative_to(ROOT) else BUILD
+        self.place.run("demo", "--config", QUICKSTART, "--entries", 20, "--quiet")
+        skipped = {"produce"}  # its file is the reader's own
+        for command in COMMANDS:
+            if command in skipped:
+                continue
+            text = self.place.run(*command.split(), "--help").stdout.rstrip()
+            example = text.splitlines()[-1].strip().replace("build/release", str(build))
+            example = re.sub(r"\bsonder (?=[a-z])", f"{SONDER} ", example)
+            done = subprocess.run(["bash", "-c", example], capture_output=True, text=True, cwd=ROOT, timeout=120,
+                                  env=self.place.environment)
+            with self.subTest(command=command):
+                self.assertEqual(done.returncode, 0, example + "\n" + done.stderr)
+
+    def test_exit_codes_are_those_of_the_readme(self):
+        self.place.run("run", expect=2)
+        self.place.run("no-such-command", expect=2)
+        self.place.run("validate", "no/such.yaml", expect=1)
+        self.place.run("run", "no/such.yaml", expect=3)
+        self.place.run("inspect", "no/such.so", expect=3)
+        self.place.run("topics", "--data-dir", self.place.folder / "empty", expect=3)
+        self.place.run("schemas", "show", "consnt", "--dir", "schemas", expect=3)
+        self.place.run("demo", "--input", "no/such.csv", expect=3)
+
+    def test_messages_name_the_nearest(self):
+        said = self.place.run("schemas", "show", "consnt", "--dir", "schemas", expect=3).stderr
+        self.assertIn('did you mean "consent"?', said)
+        said = self.place.run("produce", "jornal", "--config", QUICKSTART, stdin="", expect=3).stderr
+        self.assertIn('did you mean "journal"?', said)
+
+    def test_what_is_produced_is_consumed_from_each_form(self):
+        folder = self.place.folder
+        (folder / "a.csv").write_text('who,id,when,body\nana,e1,2026-01-05T10:00:00Z,"hello, world"\n')
+        self.place.run("produce", "journal", folder / "a.csv", "--config", QUICKSTART, "--map", "subject_id=who", "--map", "event_id=id",
+                       "--map", "at=when", "--map", "text=body")
+        [record] = self.place.records("journal")
+        self.assertEqual(record["value"]["text"], "hello, world")
+        self.assertEqual(record["timestamp_ms"], 1767607200000)
+        self.assertEqual(list(record), ["topic", "partition", "offset", "timestamp_ms", "key", "headers", "value"])
+
+        self.place.run("consume", "journal", "--config", QUICKSTART, "--from-beginning", "--until-end", "--container", folder / "a.avro")
+        self.place.run("produce", "journal", folder / "a.avro", "--config", QUICKSTART)
+        values = [r["value"] for r in self.place.records("journal")]
+        self.assertEqual(len(values), 2)
+        self.assertEqual(values[0], values[1])
+
+    def test_a_broken_row_is_named_and_what_came_before_stays(self):
+        good = json.dumps({"subject_id": "ana", "event_id": "e1", "at": 1, "text": "x"})
+        said = self.place.run("produce", "journal", "--config", QUICKSTART, stdin=good + "\n{\"text\": 7}\n", expect=4).stderr
+        self.assertIn("standard input:2", said)
+        self.assertEqual(len(self.place.records("journal")), 1)
+
+    def test_a_worker_serves_others_while_it_runs_and_drains_when_told(self):
+        port = free_port()
+        worker = self.place.start("run", QUICKSTART, "--set", f"run.http_port={port}", "--json")
+        self.addCleanup(lambda: (worker.poll() is None and worker.kill(), worker.communicate()))
+        self.wait(lambda: get(port, "/readyz")[0] == 200)
+        self.assertEqual(get(port, "/healthz")[0], 200)
+        self.place.run("demo", "--config", QUICKSTART, "--entries", 300, "--consenting", 1, "--quiet")
+        self.wait(lambda: len(self.place.records("insight")) == 300)
+
+        status, text = get(port, "/metrics")
+        self.assertEqual(status, 200)
+        self.assertIn('sonder_records_in_total{node="journal",port="source"} 300', text)
+        self.assertNotIn("subject-", text)
+        if shutil.which("promtool"):
+            done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+        said = self.place.run("run", QUICKSTART, "--data-dir", self.place.folder / "other", "--set", f"run.http_port={port}", expect=3).stderr
+        self.assertIn("is the port in use?", said)
+        self.place.run("run", QUICKSTART, expect=3)  # the folder is taken
+
+        worker.send_signal(signal.SIGTERM)
+        out, _ = worker.communicate(timeout=40)
+        self.assertEqual(worker.returncode, 0)
+        summary = json.loads(out)
+        self.assertEqual(summary["stopped_because"], "signal")
+        self.assertEqual(summary["records_in"], 300)
+
+    def test_completion_knows_the_options_of_each_command(self):
+        script = self.place.run("completion", "bash").stdout
+        check = script + '\nCOMP_WORDS=(sonder run --until); COMP_CWORD=2; _sonder; echo "${COMPREPLY[@]}"'
+        done = subprocess.run(["bash", "-c", check], capture_output=True, text=True)
+        self.assertEqual(done.stdout.strip(), "--until-idle", done.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(0 if unittest.main(exit=False, verbosity=2).result.wasSuccessful() else 1)

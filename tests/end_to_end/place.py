@@ -1,0 +1,48 @@
+"""A folder of its own for one test, with the built program and the quickstart flow in it."""
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+ROOT = pathlib.Path(os.environ.get("SONDER_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
+BUILD = pathlib.Path(os.environ.get("SONDER_BUILD_DIR", ROOT / "build/release"))
+SONDER = BUILD / "bin/sonder"
+QUICKSTART = ROOT / "config/quickstart.yaml"
+SECRET = "0123456789abcdef0123456789abcdef0123456789abcdef"
+
+
+def data_folder():
+    """Where public data sets may be, or None."""
+    given = pathlib.Path(os.environ.get("SONDER_DATA", ROOT.parent / "shared/data"))
+    return given if given.is_dir() else None
+
+
+class Place:
+    def __init__(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="sonder_e2e_"))
+        (self.folder / "secrets").mkdir()
+        (self.folder / "secrets/pseudonym.key").write_text(SECRET)
+        self.environment = {**os.environ, "SONDER_DATA_DIR": str(self.folder / "data"),
+                            "SONDER_SECRETS_DIR": str(self.folder / "secrets")}
+
+    def close(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def run(self, *arguments, stdin=None, expect=0):
+        """A command to its end; fails the test with what it said if it answers another code."""
+        done = subprocess.run([SONDER, *map(str, arguments)], input=stdin, capture_output=True, text=True, timeout=300,
+                              env=self.environment, cwd=ROOT)
+        if expect is not None and done.returncode != expect:
+            raise AssertionError(f"sonder {' '.join(map(str, arguments))}: exit {done.returncode}, expected {expect}\n"
+                                 f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+        return done
+
+    def start(self, *arguments):
+        return subprocess.Popen([SONDER, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                env=self.environment, cwd=ROOT)
+
+    def records(self, topic):
+        out = self.run("consume", topic, "--from-beginning", "--until-end", "--config", QUICKSTART).stdout
+        return [json.loads(line) for line in out.splitlines()]
