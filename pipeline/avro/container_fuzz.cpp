@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "avro/container.h"
+#include "fuzz/planted_bug.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
   using namespace sonder;
@@ -14,7 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   for (std::size_t count = 0; count < rows_max;) {
     const auto read = reader->read(256, rows);
 #ifdef SONDER_PLANT_BUG
-    if (reader->codec() == container_codec::snappy && !read) std::abort();
+    if (reader->codec() == container_codec::snappy && !read) fuzz::planted_bug();
 #endif
     if (!read || *read == 0) break;
     count += *read;

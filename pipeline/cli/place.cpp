@@ -91,17 +91,6 @@ result<std::unique_ptr<log>> open_to_append(const std::string& data_dir) {
   return open_for_append(data_dir);
 }
 
-topic_config as_topic_config(const topic_options& of) {
-  topic_config out;
-  out.name = of.topic;
-  out.partitions = of.partitions;
-  out.compacted = of.compact;
-  out.log_append_time = of.log_append_time;
-  out.retention_ms = of.retention_ms;
-  out.retention_bytes = of.retention_bytes;
-  return out;
-}
-
 std::string value_subject(const std::string& topic) {
   return topic + "-value";
 }

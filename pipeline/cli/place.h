@@ -54,9 +54,6 @@ struct place {
 /// The log, to append: opened here, or through the socket of the worker that has it open.
 [[nodiscard]] result<std::unique_ptr<log>> open_to_append(const std::string& data_dir);
 
-/// The topic as the log has it: of its configuration in a flow.
-[[nodiscard]] topic_config as_topic_config(const topic_options& of);
-
 /// The name under which a topic's value schemas are registered, as Confluent's TopicNameStrategy
 /// has it.
 [[nodiscard]] std::string value_subject(const std::string& topic);

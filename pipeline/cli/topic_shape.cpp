@@ -1,5 +1,6 @@
 #include "cli/topic_shape.h"
 
+#include "flow/worker.h"
 #include "plugin/config_schema.h"
 
 namespace sonder::cli {

@@ -205,12 +205,15 @@ status coordinator::loop(run_summary& summary) {
     const auto asked = options_.stop == nullptr ? 0 : options_.stop->load(std::memory_order_relaxed);
     if (asked > 0) {
       summary.stopped_because = "signal";
-      return asked > 1 ? status{} : drain();
+      if (asked == 1) return drain();
+      context_.stop.cancel = 1;
+      return {};
     }
     if (failed()) return {};
     const bool outbox_full = context_.uncommitted_bytes.load(std::memory_order_relaxed) * 2 > context_.flow->options.outbox_bytes_max;
+    const bool task_full = context_.epoch_full.exchange(false, std::memory_order_relaxed);
     bool committed = false;
-    if (outbox_full || steady_clock::now() - last_commit_ >= interval) {
+    if (outbox_full || task_full || steady_clock::now() - last_commit_ >= interval) {
       auto done = commit_epoch();
       if (!done) return tl::unexpected(done.error());
       committed = *done;

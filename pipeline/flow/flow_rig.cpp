@@ -92,14 +92,7 @@ const topic_options& flow_rig::topic(const std::string& name) const {
 
 void flow_rig::ensure_topics() {
   for (const auto& t : graph_->options.topics) {
-    topic_config config;
-    config.name = t.topic;
-    config.partitions = t.partitions;
-    config.compacted = t.compact;
-    config.log_append_time = t.log_append_time;
-    config.retention_ms = t.retention_ms;
-    config.retention_bytes = t.retention_bytes;
-    must(log_->create_topic(config));
+    must(log_->create_topic(as_topic_config(t)));
   }
 }
 

@@ -18,7 +18,6 @@ namespace {
 constexpr std::size_t key_bytes_max = 4096;
 constexpr std::size_t value_bytes_max = 1 << 20;
 constexpr std::size_t secret_bytes_max = 64 << 10;
-constexpr std::size_t metric_changes_max = 65'536;  // of one epoch and instance
 
 std::string_view text(sonder_string s) { return {s.data, static_cast<std::size_t>(s.size)}; }
 bytes_view bytes(sonder_bytes b) { return {b.data, static_cast<std::size_t>(b.size)}; }
@@ -69,6 +68,41 @@ secret_box::~secret_box() {
 const std::string* secret_box::find(std::string_view name) const {
   const auto it = secrets_.find(name);
   return it == secrets_.end() ? nullptr : &it->second;
+}
+
+metric_changes::metric_changes(const manifest& of) {
+  for (std::uint32_t m = 0; m < of.metrics.size(); ++m) {
+    const auto& declared = of.metrics[m];
+    first_.push_back(static_cast<std::uint32_t>(series_.size()));
+    const auto values = std::max<std::size_t>(1, declared.label_values.size());
+    for (std::uint32_t v = 0; v < values; ++v) series_.push_back({m, v, declared.type == manifest_metric_type::gauge, false, 0});
+  }
+  first_.push_back(static_cast<std::uint32_t>(series_.size()));
+}
+
+void metric_changes::apply(metric_change& to, double amount) noexcept {
+  to.amount = to.gauge ? amount : to.amount + amount;
+  to.changed = true;
+}
+
+bool metric_changes::add(std::uint32_t metric, std::uint32_t label_value, double amount) noexcept {
+  if (metric + std::size_t{1} >= first_.size() || label_value >= first_[metric + 1] - first_[metric]) return false;
+  apply(series_[first_[metric] + label_value], amount);
+  return true;
+}
+
+void metric_changes::take(metric_changes& later) noexcept {
+  for (std::size_t i = 0; i < series_.size(); ++i) {
+    if (later.series_[i].changed) apply(series_[i], later.series_[i].amount);
+  }
+  later.clear();
+}
+
+void metric_changes::clear() noexcept {
+  for (auto& one : series_) {
+    one.amount = 0;
+    one.changed = false;
+  }
 }
 
 module_services::module_services(const stage_node& stage, std::shared_ptr<const secret_box> secrets, logger* lines)
@@ -169,13 +203,7 @@ struct service_calls {
   static void add(void* ctx, std::uint32_t metric, std::uint32_t label_value, double amount) {
     auto& s = self(ctx);
     if (!s.allowed()) return;
-    const auto& declared = s.stage_.of.metrics;
-    const auto values = metric < declared.size() ? std::max<std::size_t>(1, declared[metric].label_values.size()) : 0;
-    if (label_value >= values || s.metrics_.size() >= metric_changes_max) {
-      ++s.violations_;
-      return;
-    }
-    s.metrics_.push_back({metric, label_value, amount});
+    if (!s.call_metrics_.add(metric, label_value, amount)) ++s.violations_;
   }
   static std::int64_t event_time(void* ctx) { return self(ctx).event_time_ms_; }
   static std::int64_t processing_time(void* ctx) { return self(ctx).processing_time_ms_; }
@@ -211,7 +239,8 @@ struct service_calls {
     auto& s = self(ctx);
     const auto* subject = subject_of(s, row, timer);
     if (subject == nullptr) return SONDER_FATAL;
-    if ((kind != SONDER_EVENT_TIME && kind != SONDER_PROCESSING_TIME) || payload.size > timer_table::payload_bytes_max) {
+    // The subject is a part of the timer's key.
+    if (subject->size() > key_bytes_max || (kind != SONDER_EVENT_TIME && kind != SONDER_PROCESSING_TIME) || payload.size > timer_table::payload_bytes_max) {
       ++s.violations_;
       return SONDER_FATAL;
     }
@@ -247,7 +276,7 @@ struct service_calls {
 
 instance_services::instance_services(const graph& flow, const stage_node& stage, const module_services& module, log& on,
                                      std::int32_t partition)
-    : flow_(flow), stage_(stage), module_(module) {
+    : flow_(flow), stage_(stage), module_(module), metrics_(stage.of), call_metrics_(stage.of) {
   for (const auto& store : stage.of.stores) {
     stores_.push_back(std::make_unique<keyed_store>(on, flow.options.name, stage.options.name + "." + store.name,
                                                     partition, store_limits{}));
@@ -282,7 +311,6 @@ void instance_services::begin_call(const row_space& space, const std::int32_t* r
   row_count_ = count;
   event_time_ms_ = event_time_ms;
   processing_time_ms_ = processing_time_ms;
-  metrics_mark_ = metrics_.size();
   draws_.clear();
   failure_ = status{};
   for (auto& store : stores_) store->mark();
@@ -292,8 +320,11 @@ void instance_services::begin_call(const row_space& space, const std::int32_t* r
 
 void instance_services::end_call(bool keep) {
   in_call_ = false;
-  if (keep) return;
-  metrics_.resize(metrics_mark_);
+  if (keep) {
+    metrics_.take(call_metrics_);
+    return;
+  }
+  call_metrics_.clear();
   for (auto& store : stores_) store->roll_back();
 }
 
@@ -303,6 +334,11 @@ void instance_services::seal(std::vector<state_change>& to) {
 
 void instance_services::committed() {
   for (auto& store : stores_) store->committed();
+}
+
+bool instance_services::full() const noexcept {
+  return std::any_of(stores_.begin(), stores_.end(),
+                     [](const auto& store) { return store->overlay_bytes() > store_limits{}.overlay_bytes_max / 2; });
 }
 
 std::size_t instance_services::state_bytes() const noexcept {

@@ -28,11 +28,30 @@ class secret_box {
   std::map<std::string, std::string, std::less<>> secrets_;
 };
 
-/// One metric that a plugin counted in a call.
+/// What became of one series that a plugin counts: the sum of a counter, the newest value of a gauge.
 struct metric_change {
   std::uint32_t metric = 0;
   std::uint32_t label_value = 0;
+  bool gauge = false;
+  bool changed = false;
   double amount = 0;
+};
+
+/// What a plugin counted, one entry for each series that its manifest declares: bounded, however often it counts.
+class metric_changes {
+ public:
+  explicit metric_changes(const manifest& of);
+  /// False if the manifest has no such series.
+  [[nodiscard]] bool add(std::uint32_t metric, std::uint32_t label_value, double amount) noexcept;
+  /// Adds what `later` has, of the same manifest, and clears it.
+  void take(metric_changes& later) noexcept;
+  void clear() noexcept;
+  [[nodiscard]] const std::vector<metric_change>& series() const noexcept { return series_; }
+
+ private:
+  static void apply(metric_change& to, double amount) noexcept;
+  std::vector<metric_change> series_;
+  std::vector<std::uint32_t> first_;  ///< per metric: of its series
 };
 
 /// The services that one module may use while it is created: log/1 and secrets/1, as its manifest asks.
@@ -78,7 +97,9 @@ class instance_services {
 
   void seal(std::vector<state_change>& to);
   void committed();
-  [[nodiscard]] std::vector<metric_change>& metrics() noexcept { return metrics_; }
+  /// A store is so full of uncommitted changes that the epoch should close before more are made.
+  [[nodiscard]] bool full() const noexcept;
+  [[nodiscard]] metric_changes& metrics() noexcept { return metrics_; }
   [[nodiscard]] std::uint64_t violations() const noexcept { return violations_; }
   [[nodiscard]] std::size_t state_bytes() const noexcept;
 
@@ -91,8 +112,8 @@ class instance_services {
   const module_services& module_;
   std::vector<std::unique_ptr<keyed_store>> stores_;  ///< the manifest's, then the timers'
   std::unique_ptr<timer_table> timers_;
-  std::vector<metric_change> metrics_;
-  std::size_t metrics_mark_ = 0;
+  metric_changes metrics_;
+  metric_changes call_metrics_;  ///< of the call that runs
   std::vector<std::uint64_t> draws_;  ///< per row of the call: how many random numbers it had
   const row_space* space_ = nullptr;
   const std::int32_t* rows_ = nullptr;

@@ -120,7 +120,7 @@ struct stage_runner::call {
     ArrowArray array;
   };
   std::vector<emission> emissions;
-  std::int64_t emitted_rows = 0;
+  std::int64_t rows_emitted = 0;
   std::int64_t first = 0;
   std::int64_t count = 0;
   std::string violation;                        ///< what broke the contract, for the operator
@@ -140,7 +140,7 @@ std::int32_t stage_runner::call::emit(void* ctx, std::uint32_t port, const std::
     return SONDER_FATAL;
   };
   if (port >= c.of->outputs.size() || !c.of->outputs[port].emitted) return refuse("emit: no such emitting output");
-  if (count < 0 || count > emitted_rows_max - c.emitted_rows) return refuse("emit: more than 65536 rows in one call");
+  if (count < 0 || count > emitted_rows_max - c.rows_emitted) return refuse("emit: more than 65536 rows in one call");
   if (auto ok = check_array(made.array, as_record(c.of->outputs[port].emits), count); !ok) {
     return refuse("emit: " + ok.error().message);
   }
@@ -150,7 +150,7 @@ std::int32_t stage_runner::call::emit(void* ctx, std::uint32_t port, const std::
     made.rows.push_back(c.allowed->rows[static_cast<std::size_t>(c.first + rows[i])]);
   }
   c.emissions.push_back(std::move(made));
-  c.emitted_rows += count;
+  c.rows_emitted += count;
   return SONDER_OK;
 }
 
@@ -311,7 +311,7 @@ status stage_runner::run(std::size_t input, row_space& space, edge_rows& in, con
 std::int32_t stage_runner::call_once(call& c, std::int64_t first, std::int64_t count, sonder_error& error) {
   c.first = first;
   c.count = count;
-  c.emitted_rows = 0;
+  c.rows_emitted = 0;
   c.violation.clear();
   c.lent_children.clear();
   c.lent_pointers.clear();
@@ -549,7 +549,7 @@ std::int32_t stage_runner::fire_once(call& c, const std::vector<due_timer>& due,
                                      sonder_error& error) {
   c.first = static_cast<std::int64_t>(first);
   c.count = static_cast<std::int64_t>(count);
-  c.emitted_rows = 0;
+  c.rows_emitted = 0;
   c.violation.clear();
   c.columns.clear();
   std::vector<std::int64_t> at_ms;

@@ -9,7 +9,8 @@ namespace {
 
 constexpr fetch_limits event_fetch{1024, 1 << 20};
 constexpr fetch_limits table_fetch{4096, 1 << 20};
-constexpr std::size_t metric_changes_kept_max = 65'536;
+constexpr std::size_t open_bytes_max = 16 << 20;  // of one task's outputs: a log takes only so much for one partition at once
+constexpr std::int32_t table_batches_per_step = 16;
 
 std::int64_t steady_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -31,8 +32,10 @@ task::task(task_context& context, std::int32_t partition)
       partition_(partition),
       open_(std::make_unique<contribution>(flow_, *context.layout)),
       other_(std::make_unique<contribution>(flow_, *context.layout)),
-      published_(flow_.stages.size()),
-      work_(flow_.edges.size()) {}
+      rows_max_(flow_.options.batch_rows),
+      work_(flow_.edges.size()) {
+  for (const auto& stage : flow_.stages) published_.emplace_back(stage.of);
+}
 
 task::~task() = default;
 
@@ -61,6 +64,8 @@ status task::open() {
   if (!letters) return tl::unexpected(letters.error());
   dead_letters_ = std::move(*letters);
   event_time_ms_ = INT64_MIN;
+  table_ends_.clear();
+  failed_ = false;
   return {};
 }
 
@@ -72,6 +77,7 @@ status task::reset() {
   seal_asked.store(false, std::memory_order_release);
   open_->clear();
   other_->clear();
+  memory_.clear();
   return open();
 }
 
@@ -86,16 +92,11 @@ void task::take_in_commit() {
 void task::seal() {
   seal_asked.store(false, std::memory_order_relaxed);
   take_in_commit();
-  if (sealed_.load(std::memory_order_relaxed) != nullptr || open_->empty()) return;
+  if (failed_ || sealed_.load(std::memory_order_relaxed) != nullptr || open_->empty()) return;
   for (std::size_t i = 0; i < sources_.size(); ++i) open_->next_offsets[i] = sources_[i]->next_offset();
   for (std::size_t i = 0; i < stages_.size(); ++i) {
     stages_[i]->services().seal(open_->state);
-    auto& changes = stages_[i]->services().metrics();
-    auto& published = published_[i];
-    if (published.size() + changes.size() <= metric_changes_kept_max) {
-      published.insert(published.end(), changes.begin(), changes.end());
-    }
-    changes.clear();
+    published_[i].take(stages_[i]->services().metrics());
   }
   std::swap(open_, other_);
   sealed_.store(other_.get(), std::memory_order_release);
@@ -121,9 +122,23 @@ std::size_t task::state_bytes() const noexcept {
 
 std::uint64_t task::violations(std::size_t stage) const noexcept { return stages_[stage]->services().violations(); }
 
+/// The open contribution should be committed before more goes into it. After a batch that did not fit, each stands alone in its
+/// epoch until batches have their size again.
+bool task::full() const noexcept {
+  if (open_->bytes > open_bytes_max || (rows_max_ < flow_.options.batch_rows && !open_->empty())) return true;
+  return std::any_of(stages_.begin(), stages_.end(), [](const auto& stage) { return stage->services().full(); });
+}
+
 result<step_outcome> task::step() {
   take_in_commit();
-  if (context_.uncommitted_bytes.load(std::memory_order_relaxed) > flow_.options.outbox_bytes_max) {
+  if (failed_) {
+    // What is sealed is whole, and decides from where the task starts again.
+    if (sealed_.load(std::memory_order_relaxed) != nullptr) return step_outcome::blocked;
+    if (auto ok = reset(); !ok) return tl::unexpected(ok.error());
+  }
+  const bool no_room = full();
+  if (no_room) context_.epoch_full.store(true, std::memory_order_relaxed);
+  if (no_room || context_.uncommitted_bytes.load(std::memory_order_relaxed) > flow_.options.outbox_bytes_max) {
     if (blocked_since_ns_ == 0) blocked_since_ns_ = steady_ns();
     return step_outcome::blocked;
   }
@@ -132,21 +147,39 @@ result<step_outcome> task::step() {
     blocked_since_ns_ = 0;
   }
   const auto bytes_before = open_->bytes;
+  const bool smallest = rows_max_ == 1 && open_->empty();
+  for (auto& stage : stages_) stage->bury_what_does_not_fit(smallest);
+  auto outcome = advance();
+  context_.uncommitted_bytes.fetch_add(static_cast<std::int64_t>(open_->bytes - bytes_before), std::memory_order_relaxed);
+  if (outcome) {
+    rows_max_ = std::min(flow_.options.batch_rows, rows_max_ + std::max(1, rows_max_ / 8));
+    return outcome;
+  }
+  failed_ = true;
+  if (outcome.error().code != errc::capacity || smallest) return outcome;
+  rows_max_ = std::max(1, rows_max_ / 2);
+  return step_outcome::progressed;
+}
+
+result<step_outcome> task::advance() {
   now_ms_ = context_.now_ms();
 
   // Events first, then tables up to the end that is asked for after that: a decision that stood before an event was polled is
-  // applied before the event is (design section 3, Merging).
+  // applied before the event is (design section 3, Merging). That may take several steps, in which no event is polled.
   bool fetched = false;
   bool waiting = false;
   for (std::size_t i = 0; i < sources_.size(); ++i) {
     if (is_table(flow_.sources[i])) continue;
-    auto has = sources_[i]->fill(event_fetch, fetched);
-    if (!has) return tl::unexpected(has.error());
-    waiting = waiting || *has;
+    if (table_ends_.empty()) {
+      if (auto has = sources_[i]->fill(event_fetch, fetched); !has) return tl::unexpected(has.error());
+    }
+    waiting = waiting || sources_[i]->waiting() > 0;
   }
   const auto steps_before = open_->steps;
-  if (fetched || !waiting) {
-    if (auto ok = apply_tables(); !ok) return tl::unexpected(ok.error());
+  if (fetched || !waiting || !table_ends_.empty()) {
+    auto applied = apply_tables();
+    if (!applied) return tl::unexpected(applied.error());
+    if (!*applied || full()) return step_outcome::progressed;
   }
   if (waiting) {
     // The event with the lowest timestamp is next; a port with nothing waiting stood at its end just now, and counts as idle.
@@ -162,31 +195,40 @@ result<step_outcome> task::step() {
         until_ms = std::min(until_ms, head);
       }
     }
-    if (auto ok = run_batch(next, flow_.options.batch_rows, until_ms); !ok) return tl::unexpected(ok.error());
+    if (auto ok = run_batch(next, rows_max_, until_ms); !ok) return tl::unexpected(ok.error());
   }
+  if (waiting && full()) return step_outcome::progressed;
   if (auto ok = fire_timers(); !ok) return tl::unexpected(ok.error());
-  context_.uncommitted_bytes.fetch_add(static_cast<std::int64_t>(open_->bytes - bytes_before), std::memory_order_relaxed);
   return open_->steps == steps_before ? step_outcome::idle : step_outcome::progressed;
 }
 
-status task::apply_tables() {
+/// False if a part is left for the next step: a table can be larger than an epoch may be.
+result<bool> task::apply_tables() {
+  if (table_ends_.empty()) {
+    for (std::size_t i = 0; i < sources_.size(); ++i) {
+      auto end = is_table(flow_.sources[i]) ? sources_[i]->end_offset() : result<std::int64_t>(-1);
+      if (!end) return tl::unexpected(end.error());
+      table_ends_.push_back(*end);
+    }
+  }
+  std::int32_t batches = 0;
   for (std::size_t i = 0; i < sources_.size(); ++i) {
-    if (!is_table(flow_.sources[i])) continue;
-    auto end = sources_[i]->end_offset();
-    if (!end) return tl::unexpected(end.error());
-    while (sources_[i]->next_offset() < *end) {
+    while (sources_[i]->next_offset() < table_ends_[i]) {
+      if (batches == table_batches_per_step || (batches > 0 && full())) return false;
       const auto before = sources_[i]->next_offset();
       bool fetched = false;
       auto has = sources_[i]->fill(table_fetch, fetched);
       if (!has) return tl::unexpected(has.error());
       if (*has) {
-        SONDER_TRY(run_batch(i, flow_.options.batch_rows, INT64_MAX));
+        if (auto ok = run_batch(i, rows_max_, INT64_MAX); !ok) return tl::unexpected(ok.error());
+        ++batches;
       } else if (sources_[i]->next_offset() == before) {
         break;  // what was there is gone: compaction or retention took the last records before the end
       }
     }
   }
-  return {};
+  table_ends_.clear();
+  return true;
 }
 
 status task::run_batch(std::size_t source, std::int32_t rows_max, std::int64_t until_ms) {

@@ -27,6 +27,7 @@ struct task_context {
   std::function<std::int64_t()> now_ms;
   stop_signs stop;
   std::atomic<std::int64_t> uncommitted_bytes{0};               ///< of all tasks' outputs
+  std::atomic<bool> epoch_full{false};                          ///< a task has room for no more: the epoch closes early
 };
 
 /// Fills a context for the tasks of `flow`: secrets, one module per stage, one plan per sink. What a worker does at start.
@@ -64,13 +65,13 @@ class task {
   [[nodiscard]] status reset();
 
   [[nodiscard]] std::int32_t partition() const noexcept { return partition_; }
-  [[nodiscard]] bool empty() const noexcept { return open_->empty(); }
+  [[nodiscard]] bool empty() const noexcept { return open_->empty() && !failed_; }
   /// Event records between the position and the end; tables too if `tables`.
   [[nodiscard]] result<std::int64_t> lag(bool tables);
   [[nodiscard]] call_watch& watch() noexcept { return watch_; }
   [[nodiscard]] std::size_t state_bytes() const noexcept;
   [[nodiscard]] std::uint64_t violations(std::size_t stage) const noexcept;
-  [[nodiscard]] std::vector<metric_change>& plugin_metrics(std::size_t stage) noexcept { return published_[stage]; }
+  [[nodiscard]] metric_changes& plugin_metrics(std::size_t stage) noexcept { return published_[stage]; }
 
   std::atomic<bool> seal_asked{false};  ///< the epoch closes: seal at the end of the running step
 
@@ -78,7 +79,9 @@ class task {
   explicit task(task_context& context, std::int32_t partition);
   [[nodiscard]] status open();
   void take_in_commit();
-  [[nodiscard]] status apply_tables();
+  [[nodiscard]] result<step_outcome> advance();
+  [[nodiscard]] bool full() const noexcept;
+  [[nodiscard]] result<bool> apply_tables();
   [[nodiscard]] status run_batch(std::size_t source, std::int32_t rows_max, std::int64_t until_ms);
   [[nodiscard]] status run_edge(int edge, row_space& space, edge_rows& rows, const batch_times& times);
   [[nodiscard]] status fire_timers();
@@ -99,7 +102,11 @@ class task {
   std::unique_ptr<contribution> other_;  ///< sealed, or ready to be the next open one
   std::atomic<contribution*> sealed_{nullptr};
   std::atomic<bool> committed_{false};
-  std::vector<std::vector<metric_change>> published_;
+  std::vector<metric_changes> published_;  ///< per stage: what its sealed calls counted and nobody has read yet
+
+  bool failed_ = false;                   ///< a step ended half-way: what is open is thrown away, and never sealed
+  std::int32_t rows_max_;                 ///< of a batch; fewer for a while after one whose changes did not fit
+  std::vector<std::int64_t> table_ends_;  ///< per source, up to where tables are being applied; empty: they are where they should be
 
   row_space space_;
   batch_memory memory_;

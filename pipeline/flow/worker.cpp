@@ -15,9 +15,7 @@
 
 namespace sonder {
 
-namespace {
-
-topic_config as_config(const topic_options& of) {
+topic_config as_topic_config(const topic_options& of) {
   topic_config config;
   config.name = of.topic;
   config.partitions = of.partitions;
@@ -28,9 +26,11 @@ topic_config as_config(const topic_options& of) {
   return config;
 }
 
+namespace {
+
 status prepare_topics(const graph& flow, log& on) {
   for (const auto& topic : flow.options.topics) {
-    if (auto ok = on.create_topic(as_config(topic)); !ok) return tl::unexpected(ok.error().at(to_string(topic.at)));
+    if (auto ok = on.create_topic(as_topic_config(topic)); !ok) return tl::unexpected(ok.error().at(to_string(topic.at)));
   }
   return {};
 }

@@ -17,6 +17,9 @@ namespace sonder {
 class logger;
 class metrics;
 
+/// The topic in the log that a flow's topic asks for.
+[[nodiscard]] topic_config as_topic_config(const topic_options& of);
+
 /// What became of the rows that entered one input port of one stage, or one sink, or one source topic.
 /// For each: in = passed + dropped + dead_lettered.
 struct port_counts {

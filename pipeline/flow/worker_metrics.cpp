@@ -121,7 +121,8 @@ void worker_metrics::epoch_discarded() { discarded_.add(); }
 
 void worker_metrics::sample(task& t) {
   for (std::size_t s = 0; s < plugin_counters_.size(); ++s) {
-    for (const auto& change : t.plugin_metrics(s)) {
+    for (const auto& change : t.plugin_metrics(s).series()) {
+      if (!change.changed) continue;
       if (change.metric < plugin_counters_[s].size() && change.label_value < plugin_counters_[s][change.metric].size()) {
         plugin_counters_[s][change.metric][change.label_value]->add(change.amount);
       } else if (change.metric < plugin_gauges_[s].size() && change.label_value < plugin_gauges_[s][change.metric].size()) {
@@ -161,7 +162,9 @@ void deadline_watch::run() {
                          std::chrono::steady_clock::now().time_since_epoch()).count();
     for (auto* call : calls_) {
       const auto started = call->started_ns.load(std::memory_order_acquire);
-      const auto* stage = call->stage.load(std::memory_order_relaxed);
+      const auto* stage = call->stage.load(std::memory_order_acquire);
+      // Both of one call: another may have begun between the two.
+      if (call->started_ns.load(std::memory_order_acquire) != started) continue;
       if (started == 0 || stage == nullptr || now - started < stage->options.deadline_ms * 1'000'000) continue;
       if (options_.readiness) options_.readiness(false, "a call of stage " + stage->options.name + " passed its deadline");
       if (options_.lines != nullptr) {

@@ -1,6 +1,7 @@
 #include <cstdint>
 #include <cstdlib>
 
+#include "fuzz/planted_bug.h"
 #include "log/record_batch.h"
 
 // Any bytes are either refused or read; what is read survives a rewrite. Half of the inputs get a
@@ -19,6 +20,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   auto again = record_batch_builder::adopt(input);
   if (!again || static_cast<std::size_t>(again->count()) != block.records.size()) std::abort();
   for (const auto& record : block.records) {
+#ifdef SONDER_PLANT_BUG
+    if (!record.has_value && !record.headers.empty()) fuzz::planted_bug();
+#endif
     header_cursor headers(record.headers);
     header_view header;
     while (headers.next(header)) {

@@ -3,9 +3,12 @@
 #include <initializer_list>
 
 #include "rules.h"
+#include "text/characters.h"
 
 namespace sonder::anonymizer {
 namespace {
+
+namespace ascii = text::ascii;
 
 constexpr std::size_t street_words_max = 5;
 constexpr std::size_t parts_max = 16;         // of one address
@@ -28,13 +31,13 @@ bool is_house_number(const workspace& work, const token& each) {
   if (is_short_number(each, 5)) return true;
   if (each.kind != token_kind::mixed || each.end - each.start > 5) return false;
   const char first = work.text[each.start];
-  return first >= '0' && first <= '9';
+  return ascii::is(first, ascii::digit);
 }
 
 bool ends_like_street(const workspace& work, const token& word) {
   if (word.kind != token_kind::word || word.claimed() || word.end - word.start < 6) return false;
   if ((word.flags & (everyday | function_word | country)) != 0) return false;
-  char buffer[lexicon::word_bytes_max];
+  word_buffer buffer;
   const std::string_view folded = folded_word(text_of(work, word), buffer);
   for (const std::string_view end : street_ends) {
     if (folded.size() >= end.size() + 2 && folded.ends_with(end)) return true;
@@ -176,8 +179,8 @@ std::size_t postal_code_from(const workspace& work, std::size_t first) {
     std::array<char, 5> letters{};
     const std::string_view text = text_of(work, of);
     for (std::size_t i = 0; i < text.size() && i < letters.size() - 1; ++i) {
-      letters[i] = text[i] >= '0' && text[i] <= '9'   ? '9'
-                   : text[i] >= 'A' && text[i] <= 'Z' ? 'A'
+      letters[i] = ascii::is(text[i], ascii::digit)   ? '9'
+                   : ascii::is(text[i], ascii::upper) ? 'A'
                                                       : '?';
     }
     return text.size() < letters.size() ? std::string(letters.data()) : std::string("?");
@@ -235,7 +238,7 @@ std::size_t military_post(const workspace& work, std::size_t first) {
   const auto& tokens = work.tokens;
   const auto lower_is = [&](std::size_t at, std::initializer_list<std::string_view> words) {
     if (at >= tokens.size() || tokens[at].kind != token_kind::word) return false;
-    char buffer[lexicon::word_bytes_max];
+    word_buffer buffer;
     const std::string_view folded = folded_word(text_of(work, tokens[at]), buffer);
     return std::find(words.begin(), words.end(), folded) != words.end();
   };

@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "finder.h"
-#include "unicode.h"
+#include "text/utf8.h"
 
 // Any bytes: the spans are disjoint, in order, inside the text and on boundaries of code points;
 // each is gone from the output, and what is outside of them is there unchanged; output of UTF-8 is
@@ -16,17 +16,6 @@ namespace an = sonder::anonymizer;
 
 void require(bool holds) {
   if (!holds) std::abort();
-}
-
-bool is_utf8(std::string_view text) {
-  for (std::size_t at = 0; at < text.size();) {
-    const an::code_point point = an::code_point_at(text, at);
-    const bool surrogate = point.number >= 0xD800 && point.number < 0xE000;
-    constexpr std::uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
-    if (point.number > 0x10FFFF || surrogate || point.number < smallest[point.size]) return false;
-    at += point.size;
-  }
-  return true;
 }
 
 }  // namespace
@@ -51,6 +40,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
     in_at = each.end;
   }
   require(std::string_view(out).substr(out_at) == text.substr(in_at));
-  if (is_utf8(text)) require(is_utf8(out));
+  if (sonder::text::first_malformed(text) == std::string_view::npos)
+    require(sonder::text::first_malformed(out) == std::string_view::npos);
   return 0;
 }

@@ -16,7 +16,7 @@
 #include "generalise.h"
 #include "pseudonym.h"
 #include "sonder/plugin.hpp"
-#include "unicode.h"
+#include "text/utf8.h"
 
 namespace sp = sonder::plugin;
 
@@ -235,8 +235,9 @@ class anonymizer_instance {
     std::size_t bytes = 0;
     std::size_t points = 0;
     for (const span& each : work_.spans) {
-      points += code_points_before(text, bytes, each.start);
-      const std::size_t end = points + code_points_before(text, each.start, each.end);
+      points += text::code_points(text.substr(bytes, each.start - bytes));
+      const std::size_t end =
+          points + text::code_points(text.substr(each.start, each.end - each.start));
       rows.values().get<0>().append(name(each.type));
       rows.values().get<1>().append(static_cast<std::int32_t>(points));
       rows.values().get<2>().append(static_cast<std::int32_t>(end));

@@ -5,14 +5,18 @@
 #include <cstdint>
 #include <span>
 
+#include "text/characters.h"
+
 namespace sonder::anonymizer {
 namespace {
 
+namespace ascii = text::ascii;
+
 constexpr bool is_digit(char c) {
-  return c >= '0' && c <= '9';
+  return ascii::is(c, ascii::digit);
 }
 constexpr bool is_upper(char c) {
-  return c >= 'A' && c <= 'Z';
+  return ascii::is(c, ascii::upper);
 }
 constexpr int value_of(char digit) {
   return digit - '0';

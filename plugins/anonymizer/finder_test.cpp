@@ -3,13 +3,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <fstream>
+#include <limits>
 #include <random>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include "unicode.h"
+#include "text/diacritics.h"
 
 namespace sonder::anonymizer {
 namespace {
@@ -270,10 +273,43 @@ TEST(Finder, TakesTimeInProportionToTheText) {
   }
 }
 
-TEST(CodePoints, CountAsPythonCountsThem) {
-  const std::string text = "é€𝄞a";
-  EXPECT_EQ(code_points_before(text, 0, text.size()), 4U);
-  EXPECT_EQ(code_points_before(text, 0, 5), 2U);
+TEST(Finder, ReadsANameAsIfInvisibleCharactersWereNotThere) {
+  EXPECT_THAT(find_in("I met Jo\u200Bhn Smi\u00ADth today"),
+              testing::Contains(found("PERSON", "Jo\u200Bhn Smi\u00ADth")));
+  EXPECT_THAT(find_in("I met John \u200BSmith today"),
+              testing::Contains(found("PERSON", "John \u200BSmith")));
+}
+
+TEST(Finder, KnowsANameWhoseMarksAreCharactersOfTheirOwn) {
+  EXPECT_THAT(find_in("then Jose\u0301 said that it helps"),
+              testing::Contains(found("PERSON", "Jose\u0301")));
+}
+
+TEST(Finder, TakesNoEnglishWordForANameBecauseItBeginsASentence) {
+  for (const char* text : {"Accounting was dull today.", "It rained. Contentedness is rare.",
+                           "Stomping about helped me.", "\"Launching it\" took all day."})
+    EXPECT_THAT(find_in(text), testing::IsEmpty()) << text;
+}
+
+TEST(Finder, TakesAWordThatNoListKnowsForANameAlsoWhereASentenceBegins) {
+  EXPECT_THAT(find_in("Quionia is kind to me."), testing::Contains(found("PERSON", "Quionia")));
+  EXPECT_THAT(find_in("I was sad. Dzhambek came by."),
+              testing::Contains(found("PERSON", "Dzhambek")));
+}
+
+TEST(Gazetteer, KeepsEveryEntryInTheFormThatAWordIsFoldedTo) {
+  const char* const source = std::getenv("SONDER_SOURCE_DIR");
+  ASSERT_NE(source, nullptr);
+  std::ifstream lines(std::string(source) + "/plugins/anonymizer/gazetteer/words.tsv");
+  ASSERT_TRUE(lines.is_open());
+  std::size_t entries = 0;
+  for (std::string entry; std::getline(lines, entry, '\t'); ++entries) {
+    std::string folded(entry.size(), '\0');
+    folded.resize(text::fold_diacritics(entry, folded.data(), folded.size()));
+    ASSERT_EQ(folded, entry);
+    lines.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
+  }
+  EXPECT_GT(entries, 10'000U);
 }
 
 }  // namespace

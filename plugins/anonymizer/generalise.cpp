@@ -4,6 +4,8 @@
 #include <charconv>
 #include <limits>
 
+#include "text/characters.h"
+
 namespace sonder::anonymizer {
 namespace {
 
@@ -54,8 +56,7 @@ std::string_view age_band(std::int32_t age, std::int32_t band_years,
 
 std::string_view region_of(std::string_view country) noexcept {
   if (country.size() != 2) return {};
-  const auto upper = [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 0x20) : c; };
-  const char code[] = {upper(country[0]), upper(country[1])};
+  const char code[] = {text::ascii::to_upper(country[0]), text::ascii::to_upper(country[1])};
   for (const auto& each : regions) {
     for (std::size_t at = 0; at < each.countries.size(); at += 3) {
       if (each.countries[at] == code[0] && each.countries[at + 1] == code[1]) return each.name;

@@ -1,9 +1,6 @@
 #include "lexicon.h"
 
-#include <array>
 #include <stdexcept>
-
-#include "unicode.h"
 
 // The gazetteer as it lies in gazetteer/words.tsv, so that its source stays reviewable text.
 // NOLINTNEXTLINE(hicpp-no-assembler)
@@ -131,12 +128,6 @@ std::uint32_t tag_of(std::uint64_t hash) {
   return static_cast<std::uint32_t>(hash >> 32) | 1U;
 }
 
-std::uint64_t hash_of(std::string_view text) {
-  std::uint64_t hash = 0xcbf29ce484222325ULL;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
-  return hash ^ (hash >> 29);
-}
-
 std::uint64_t flags_of(std::string_view letters) {
   std::uint64_t flags = 0;
   for (const char letter : letters) {
@@ -170,6 +161,9 @@ std::uint64_t flags_of(std::string_view letters) {
         break;
       case 'W':
         flags |= very_common;
+        break;
+      case 'v':
+        flags |= rare_word;
         break;
       case 'p':
         flags |= starts_phrase;
@@ -208,7 +202,9 @@ lexicon::lexicon() : entries_(1U << 18) {
 
 void lexicon::add(std::string_view folded, std::uint64_t flags) {
   if (folded.empty() || folded.size() > word_bytes_max) return;
-  const std::uint64_t hash = hash_of(folded);
+  word_buffer padded{};
+  folded.copy(padded.data(), folded.size());
+  const std::uint64_t hash = text::hash_padded(padded.data(), folded.size());
   for (std::size_t slot = hash & (entries_.size() - 1);;
        slot = (slot + 1) & (entries_.size() - 1)) {
     entry& found = entries_[slot];
@@ -229,7 +225,7 @@ void lexicon::add(std::string_view folded, std::uint64_t flags) {
 
 std::uint64_t lexicon::find(std::string_view folded) const noexcept {
   if (folded.empty() || folded.size() > word_bytes_max) return 0;
-  const std::uint64_t hash = hash_of(folded);
+  const std::uint64_t hash = text::hash_padded(folded.data(), folded.size());
   for (std::size_t slot = hash & (entries_.size() - 1);;
        slot = (slot + 1) & (entries_.size() - 1)) {
     const entry& found = entries_[slot];

@@ -1,10 +1,13 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "text/hash.h"
 
 namespace sonder::anonymizer {
 
@@ -22,6 +25,7 @@ enum word_flag : std::uint64_t {
   everyday = 1ULL << 8,     ///< also an ordinary English word
   very_common = 1ULL << 9,  ///< and one of the most frequent
   starts_phrase = 1ULL << 10,
+  rare_word = 1ULL << 11,  ///< English, too rare to be sure that it is no name as well
 
   honorific = 1ULL << 16,
   greeting = 1ULL << 17,
@@ -52,7 +56,7 @@ enum word_flag : std::uint64_t {
 constexpr std::uint64_t any_name = first_name | last_name;
 constexpr std::uint64_t any_place = place | large_place | country | province;
 
-/// The words and phrases that the rules know, by their folded form.
+/// The words and phrases that the rules know, by their folded form (text::fold_diacritics).
 ///
 /// Immutable after construction and read by any thread. Owns its texts; looks up without
 /// allocating.
@@ -64,7 +68,8 @@ class lexicon {
   /// Reads the table that is built into the library.
   lexicon();
 
-  /// Flags of a folded word or phrase (words divided by one space); 0 for unknown ones.
+  /// Flags of a folded word or phrase (words divided by one space); 0 for unknown ones. `folded`
+  /// is in a word_buffer: it is readable text::hash_padding bytes past its end.
   [[nodiscard]] std::uint64_t find(std::string_view folded) const noexcept;
 
  private:
@@ -81,5 +86,8 @@ class lexicon {
   std::string texts_;
   std::size_t used_ = 0;
 };
+
+/// Room for one folded word or phrase and for reading it by whole machine words.
+using word_buffer = std::array<char, lexicon::word_bytes_max + text::hash_padding>;
 
 }  // namespace sonder::anonymizer

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "rules.h"
 
@@ -30,6 +31,41 @@ bool drawn_out(std::string_view word) {
   return false;
 }
 
+// Endings that make English words and hardly ever names.
+constexpr std::array<std::string_view, 11> word_endings{"tion",  "tions",  "ness",  "ment",
+                                                        "ments", "able",   "ously", "ingly",
+                                                        "ially", "ically", "lessly"};
+// Endings of the forms of a word.
+constexpr std::array<std::string_view, 8> form_endings{"s",   "es", "d",   "ed",
+                                                       "ing", "er", "ers", "ly"};
+constexpr std::size_t stem_bytes_min = 4;
+
+// "Accounting", "Sanctions", "Unblockable": an English word that stands on no list because it is a
+// form of one that does, or made as many are.
+bool is_word_form(const lexicon& words, std::string_view word) {
+  word_buffer buffer{};
+  const std::string_view folded = folded_word(word, buffer);
+  const auto ends_with = [&](std::string_view ending) {
+    return folded.size() >= ending.size() + stem_bytes_min && folded.ends_with(ending);
+  };
+  if (std::any_of(word_endings.begin(), word_endings.end(), ends_with)) return true;
+  const auto is_everyday = [&](std::size_t size) {
+    return (words.find({buffer.data(), size}) & everyday) != 0;
+  };
+  for (const std::string_view ending : form_endings) {
+    if (!ends_with(ending)) continue;
+    const std::size_t stem = folded.size() - ending.size();
+    if (is_everyday(stem)) return true;
+    if (ending == "s") continue;
+    if (buffer[stem - 1] == buffer[stem - 2] && is_everyday(stem - 1)) return true;  // "stopping"
+    const char next = std::exchange(buffer[stem], 'e');
+    const bool without_e = is_everyday(stem + 1);  // "charging"
+    buffer[stem] = next;
+    if (without_e) return true;
+  }
+  return false;
+}
+
 // "P." in "Vanessa P. Hertzog", also where the letter is "I"; a single letter where case says
 // nothing.
 bool is_middle_initial(const workspace& work, std::size_t at) {
@@ -42,6 +78,11 @@ bool is_middle_initial(const workspace& work, std::size_t at) {
     return each.capitalised || !work.traits.case_informs;
   return !work.traits.case_informs && text_of(work, each) != "i" && text_of(work, each) != "a" &&
          (next.flags & any_name) != 0;
+}
+
+// On no list that says what it may be.
+bool is_unlisted(const token& each) {
+  return (each.flags & ~rare_word) == 0;
 }
 
 bool is_proper(const workspace& work, const token& each) {
@@ -106,7 +147,7 @@ group group_from(const workspace& work, std::size_t first) {
         (is_initial(work, tokens[i - 1]) || is_middle_initial(work, i - 1))) {
       const bool goes_on = i + 1 < tokens.size() && same_line(work, i + 1) &&
                            (is_proper(work, tokens[i + 1]) ||
-                            (!work.traits.case_informs && tokens[i + 1].flags == 0));
+                            (!work.traits.case_informs && is_unlisted(tokens[i + 1])));
       if (goes_on && tokens[i + 1].kind == token_kind::word) continue;
       break;
     }
@@ -123,7 +164,8 @@ group group_from(const workspace& work, std::size_t first) {
       if ((is_proper(work, next) || again) && same_line(work, i + 1)) continue;
       break;
     }
-    const bool unlisted = !work.traits.case_informs && each.flags == 0 && each.end - each.start > 3;
+    const bool unlisted =
+        !work.traits.case_informs && is_unlisted(each) && each.end - each.start > 3;
     if (!is_proper(work, each) && !unlisted) break;
     made.last = i;
     ++made.words;
@@ -134,15 +176,15 @@ group group_from(const workspace& work, std::size_t first) {
 std::uint64_t phrase_flags(const lexicon& words, const workspace& work, std::size_t first,
                            std::size_t last) {
   if (first == last) return work.tokens[first].flags;
-  std::array<char, lexicon::word_bytes_max> phrase{};
+  word_buffer phrase{};
   std::size_t size = 0;
-  char buffer[lexicon::word_bytes_max];
+  word_buffer buffer;
   for (std::size_t i = first; i <= last; ++i) {
     const token& each = work.tokens[i];
     if (each.mark == '-') continue;
     if (each.kind != token_kind::word) return 0;
     const std::string_view word = folded_word(text_of(work, each), buffer);
-    if (word.empty() || size + word.size() + 1 > phrase.size()) return 0;
+    if (word.empty() || size + word.size() + 1 > lexicon::word_bytes_max) return 0;
     if (size > 0) phrase[size++] = ' ';
     size += word.copy(phrase.data() + size, word.size());
   }
@@ -225,7 +267,8 @@ class name_walk {
       return 0;
     if (work_.traits.case_informs && !tokens_[next].capitalised) return 0;
     if ((tokens_[next].flags & function_word) != 0) return 0;
-    if (!work_.traits.case_informs && !is_proper(work_, tokens_[next]) && tokens_[next].flags != 0)
+    if (!work_.traits.case_informs && !is_proper(work_, tokens_[next]) &&
+        !is_unlisted(tokens_[next]))
       return 0;
     claim(work_, at, last, identifier_type::title, .8F);
     const group found =
@@ -406,11 +449,17 @@ class name_walk {
     if (found.words >= 2 && found.words <= 3)
       return claimed(found.first, found.last, identifier_type::person, .4F);
     if (drawn_out(text_of(work_, first))) return 0;
-    if (found.words == 1 && first.flags == 0 &&
-        (!first.starts_sentence || first.end - first.start >= unlisted_bytes_min)) {
+    if (found.words == 1 && is_unlisted(first) && !only_begins_sentence(first))
       return claimed(found.first, found.last, identifier_type::person, .3F);
-    }
     return 0;
+  }
+
+  // Where a sentence begins, the capital says nothing: a word that people write small, too, or that
+  // English forms so, is no name.
+  bool only_begins_sentence(const token& word) const {
+    return word.starts_sentence &&
+           (word.end - word.start < unlisted_bytes_min || (word.flags & rare_word) != 0 ||
+            is_word_form(words_, text_of(work_, word)));
   }
 
   // "Mayo-Walters": two surnames and no first name.

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "rules.h"
+#include "text/characters.h"
 
 namespace sonder::anonymizer {
 namespace {
@@ -12,9 +13,10 @@ constexpr std::size_t address_bytes_max = 320;  // of an e-mail address (RFC 532
 
 constexpr std::size_t domain_bytes_max = 253;  // RFC 1035, 2.3.4, as written
 
+namespace ascii = text::ascii;
+
 bool is_alnum(char c) {
-  const auto lower = static_cast<unsigned char>(c | 0x20);
-  return static_cast<unsigned>(lower - 'a') < 26 || static_cast<unsigned>(c - '0') < 10;
+  return ascii::is(c, ascii::letter | ascii::digit);
 }
 bool is_local_part(char c) {
   return is_alnum(c) || (static_cast<unsigned char>(c) & 0x80) != 0 ||
@@ -111,8 +113,7 @@ bool find_domain(workspace& work, std::size_t at) {
   std::array<char, 8> lower{};
   const std::string_view ending = domain.substr(dot + 1);
   if (ending.size() >= lower.size()) return false;
-  std::transform(ending.begin(), ending.end(), lower.begin(),
-                 [](char c) { return static_cast<char>(c | 0x20); });
+  std::transform(ending.begin(), ending.end(), lower.begin(), ascii::to_lower);
   if (std::find(endings.begin(), endings.end(), std::string_view(lower.data(), ending.size())) ==
       endings.end()) {
     return false;
@@ -132,7 +133,7 @@ bool find_ip(workspace& work, std::size_t at) {
   std::size_t colons = 0;
   std::array<char, INET6_ADDRSTRLEN> address{};
   const auto is_hex = [](char c) {
-    return static_cast<unsigned>(c - '0') < 10 || static_cast<unsigned>((c | 0x20) - 'a') < 6;
+    return ascii::is(c, ascii::digit) || (ascii::is(c, ascii::letter) && ascii::to_lower(c) <= 'f');
   };
   while (end < text.size() && end - start < address.size() - 1 &&
          (is_hex(text[end]) || text[end] == '.' || text[end] == ':')) {
@@ -161,8 +162,10 @@ bool is_scheme(const workspace& work, std::size_t at) {
 
 bool is_www(const workspace& work, const token& word) {
   const std::string_view text = text_of(work, word);
-  return text.size() == 3 && (text[0] | 0x20) == 'w' && (text[1] | 0x20) == 'w' &&
-         (text[2] | 0x20) == 'w' && word.end + 1 < work.text.size() && work.text[word.end] == '.' &&
+  const bool www = text.size() == 3 && std::all_of(text.begin(), text.end(), [](char c) {
+                     return ascii::to_lower(c) == 'w';
+                   });
+  return www && word.end + 1 < work.text.size() && work.text[word.end] == '.' &&
          is_alnum(work.text[word.end + 1]);
 }
 

@@ -4,9 +4,12 @@
 
 #include "checks.h"
 #include "rules.h"
+#include "text/characters.h"
 
 namespace sonder::anonymizer {
 namespace {
+
+namespace ascii = text::ascii;
 
 constexpr std::size_t form_tokens_max = 17;  // a date with its time has 11, an IBAN in groups 9
 constexpr std::size_t form_bytes_max = 48;
@@ -93,9 +96,7 @@ bool may_join(const token& mark, const token& next) {
 std::string_view compact(workspace& work, std::string_view text) {
   work.scratch.clear();
   for (const char c : text) {
-    if (static_cast<unsigned>(c - '0') < 10 || static_cast<unsigned>(c - 'A') < 26)
-      work.scratch.push_back(c);
-    if (static_cast<unsigned>(c - 'a') < 26) work.scratch.push_back(static_cast<char>(c - 0x20));
+    if (ascii::is(c, ascii::letter | ascii::digit)) work.scratch.push_back(ascii::to_upper(c));
   }
   return work.scratch;
 }

@@ -1,46 +1,41 @@
 #include "tokens.h"
 
-#include <array>
-
-#include "unicode.h"
+#include "text/characters.h"
+#include "text/diacritics.h"
+#include "text/utf8.h"
 
 namespace sonder::anonymizer {
 namespace {
 
-enum byte_class : std::uint8_t { other, space, line, digit, lower, upper, high, apostrophe };
-
-constexpr std::array<std::uint8_t, 256> classes = [] {
-  std::array<std::uint8_t, 256> made{};
-  for (int i = 0; i < 256; ++i) {
-    const auto c = static_cast<unsigned>(i);
-    made[c] = c == '\n' || c == '\r'                            ? line
-              : c == ' ' || c == '\t' || c == '\v' || c == '\f' ? space
-              : c >= '0' && c <= '9'                            ? digit
-              : c >= 'a' && c <= 'z'                            ? lower
-              : c >= 'A' && c <= 'Z'                            ? upper
-              : c >= 0x80                                       ? high
-              : c == '\''                                       ? apostrophe
-                                                                : other;
-  }
-  return made;
-}();
-
-std::uint8_t class_at(std::string_view text, std::size_t at) {
-  return classes[static_cast<unsigned char>(text[at])];
-}
+namespace ascii = text::ascii;
 
 bool letter_at(std::string_view text, std::size_t at) {
   if (at >= text.size()) return false;
-  const std::uint8_t kind = class_at(text, at);
-  return kind == lower || kind == upper ||
-         (kind == high && is_letter(code_point_at(text, at).number));
+  if (text::is_ascii(text[at])) return ascii::is(text[at], ascii::letter);
+  const char32_t value = text::decode(text, at).value;
+  return text::is_letter(value) && !text::is_apostrophe(value);
 }
 
-// Length of an apostrophe at `at`, ASCII or U+2019, or 0.
+bool breaks_line(char32_t value) {
+  return value == '\n' || value == '\r' || value == 0x85 || value == 0x2028 || value == 0x2029;
+}
+
+// Length of an apostrophe at `at`, or 0.
 std::uint32_t apostrophe_at(std::string_view text, std::size_t at) {
   if (at >= text.size()) return 0;
-  if (text[at] == '\'') return 1;
-  return text.substr(at).starts_with("\xE2\x80\x99") ? 3 : 0;
+  if (text::is_ascii(text[at])) return text[at] == '\'' ? 1 : 0;
+  const text::code_point point = text::decode(text, at);
+  return text::is_apostrophe(point.value) ? point.bytes : 0;
+}
+
+// Where what is seen goes on: the first byte at or after `at` that is no invisible character.
+std::uint32_t skip_invisible(std::string_view text, std::uint32_t at) {
+  while (at < text.size() && !text::is_ascii(text[at])) {
+    const text::code_point point = text::decode(text, at);
+    if (!text::is_invisible(point.value)) break;
+    at += point.bytes;
+  }
+  return at;
 }
 
 // 's at the end of a word says whose: the word before it is what the rules want to see.
@@ -58,33 +53,47 @@ struct word_scan {
   std::uint32_t uppers = 0;
 };
 
+// Takes the character beyond ASCII at scan.end if it is part of the word; 0 bytes if it is not.
+std::uint32_t high_in_word(std::string_view text, word_scan& scan) {
+  const text::code_point point = text::decode(text, scan.end);
+  if (text::is_apostrophe(point.value)) return 0;
+  if (text::is_letter(point.value)) {
+    ++scan.letters;
+    scan.uppers += text::is_upper(point.value);
+    return point.bytes;
+  }
+  if (text::is_invisible(point.value)) {  // must not hide a name: "Jo\u200Bhn"
+    const std::uint32_t next = skip_invisible(text, scan.end);
+    return letter_at(text, next) ? next - scan.end : 0;
+  }
+  return scan.letters > 0 && text::is_mark(point.value) ? point.bytes : 0;
+}
+
 word_scan scan_word(std::string_view text, std::uint32_t at) {
   word_scan scan{at};
   while (scan.end < text.size()) {
-    const std::uint8_t kind = class_at(text, scan.end);
-    if (kind == lower || kind == upper) {
+    const std::uint8_t kind = ascii::kind(text[scan.end]);
+    if ((kind & ascii::letter) != 0) {
       ++scan.letters;
-      scan.uppers += kind == upper;
+      scan.uppers += (kind & ascii::upper) != 0;
       ++scan.end;
-    } else if (kind == digit) {
+      continue;
+    }
+    if ((kind & ascii::digit) != 0) {
       ++scan.digits;
       ++scan.end;
-    } else if (kind == other) {
-      break;
-    } else {
-      const code_point point = code_point_at(text, scan.end);
-      if (kind == high && is_letter(point.number)) {
-        ++scan.letters;
-        scan.uppers += is_upper_case(point.number);
-        scan.end += point.size;
-      } else if (const std::uint32_t quote = apostrophe_at(text, scan.end);
-                 quote != 0 && scan.letters > 0 && scan.digits == 0 &&
-                 possessive_at(text, scan.end) == 0 && letter_at(text, scan.end + quote)) {
-        scan.end += quote;
-      } else {
-        break;
-      }
+      continue;
     }
+    if (const std::uint32_t taken = !text::is_ascii(text[scan.end]) ? high_in_word(text, scan) : 0;
+        taken != 0) {
+      scan.end += taken;
+      continue;
+    }
+    const std::uint32_t quote = apostrophe_at(text, scan.end);
+    const bool inside = quote != 0 && scan.letters > 0 && scan.digits == 0 &&
+                        possessive_at(text, scan.end) == 0 && letter_at(text, scan.end + quote);
+    if (!inside) break;
+    scan.end += quote;
   }
   return scan;
 }
@@ -96,7 +105,7 @@ void add_word(std::string_view text, std::uint32_t at, const word_scan& scan, to
     return;
   }
   made.kind = scan.digits == 0 ? token_kind::word : token_kind::mixed;
-  made.capitalised = scan.uppers > 0 && is_upper_case(code_point_at(text, at).number);
+  made.capitalised = scan.uppers > 0 && text::is_upper(text::decode(text, at).value);
   made.upper = scan.letters > 1 && scan.uppers == scan.letters;
 }
 
@@ -136,11 +145,47 @@ void mark_sentences(std::vector<token>& tokens) {
   }
 }
 
+// The token at `at`, where something is seen that is no space. `before` is already set.
+void read_token(std::string_view text, std::uint32_t at, text_traits& traits, token& made) {
+  made.start = at;
+  const bool high = !text::is_ascii(text[at]);
+  if (const std::uint32_t size = made.before == gap::none ? possessive_at(text, at) : 0;
+      size != 0) {
+    made.end = at + size;
+    made.mark = '\1';
+    return;
+  }
+  if (high ? letter_at(text, at) : ascii::is(text[at], ascii::letter | ascii::digit)) {
+    const word_scan scan = scan_word(text, at);
+    add_word(text, at, scan, made);
+    traits.has_digit |= scan.digits > 0;
+    return;
+  }
+  made.end = at + (high ? text::decode(text, at).bytes : 1);
+  made.mark = high ? '\0' : text[at];
+  traits.has_at |= made.mark == '@';
+  traits.has_dot_inside |= (made.mark == '.' || made.mark == ':') && made.before == gap::none;
+}
+
+// Reads what separates at `at` into `before`; answers how many bytes, 0 where a token begins.
+std::uint32_t read_gap(std::string_view text, std::uint32_t at, gap& before) {
+  text::code_point point{static_cast<unsigned char>(text[at]), 1};
+  if (!text::is_ascii(text[at])) {
+    point = text::decode(text, at);
+    if (text::is_invisible(point.value)) return point.bytes;
+    if (!text::is_space(point.value)) return 0;
+  } else if (!ascii::is(text[at], ascii::space)) {
+    return 0;
+  }
+  if (breaks_line(point.value)) before = gap::line_break;
+  if (before == gap::none) before = gap::space;
+  return point.bytes;
+}
+
 }  // namespace
 
-std::string_view folded_word(std::string_view word, char* buffer) noexcept {
-  if (word.size() > lexicon::word_bytes_max) return {};
-  return {buffer, fold(word, buffer, lexicon::word_bytes_max)};
+std::string_view folded_word(std::string_view word, word_buffer& buffer) noexcept {
+  return {buffer.data(), text::fold_diacritics(word, buffer.data(), lexicon::word_bytes_max)};
 }
 
 void tokenise(std::string_view text, const lexicon& words, workspace& work) {
@@ -150,45 +195,19 @@ void tokenise(std::string_view text, const lexicon& words, workspace& work) {
   work.spans.clear();
   gap before = gap::line_break;
   for (std::uint32_t at = 0; at < text.size();) {
-    const std::uint8_t kind = class_at(text, at);
-    if (kind == space || kind == line) {
-      if (kind == line) before = gap::line_break;
-      if (before == gap::none) before = gap::space;
-      ++at;
+    if (const std::uint32_t between = read_gap(text, at, before); between != 0) {
+      at += between;
       continue;
     }
     token made;
-    made.start = at;
     made.before = before;
-    const std::uint32_t possessive = before == gap::none ? possessive_at(text, at) : 0;
-    const code_point point = code_point_at(text, at);
-    if (possessive != 0) {
-      made.end = at + possessive;
-      made.mark = '\1';
-    } else if (kind == lower || kind == upper || kind == digit ||
-               (kind == high && is_letter(point.number))) {
-      const word_scan scan = scan_word(text, at);
-      add_word(text, at, scan, made);
-      work.traits.has_digit |= scan.digits > 0;
-      work.traits.has_upper |= scan.uppers > 0;
-      work.traits.has_lower |= scan.letters > scan.uppers;
-    } else if (kind == high && point.number == 0xA0) {  // no-break space
-      if (before == gap::none) before = gap::space;
-      at += point.size;
-      continue;
-    } else {
-      made.end = at + point.size;
-      made.mark = kind == high ? '\0' : text[at];
-      work.traits.has_at |= made.mark == '@';
-      work.traits.has_dot_inside |= (made.mark == '.' || made.mark == ':') && before == gap::none;
-    }
-    work.traits.has_non_ascii |= kind == high;
+    read_token(text, at, work.traits, made);
     before = gap::none;
     at = made.end;
     work.tokens.push_back(made);
   }
   work.traits.case_informs = case_informs(work);
-  char buffer[lexicon::word_bytes_max];
+  word_buffer buffer{};
   for (token& each : work.tokens) {
     if (each.kind != token_kind::word) continue;
     each.flags = words.find(folded_word(text.substr(each.start, each.end - each.start), buffer));

@@ -18,7 +18,8 @@ enum class token_kind : std::uint8_t {
 
 enum class gap : std::uint8_t { none, space, line_break };
 
-/// A piece of a text between white space and marks.
+/// A piece of a text between white space and marks. Finer than text::token, which is for models:
+/// rules need each mark and number apart, the gap before it, and spans that can be cut out.
 struct token {
   std::uint32_t start = 0;
   std::uint32_t end = 0;
@@ -40,10 +41,7 @@ struct text_traits {
   bool has_digit = false;
   bool has_at = false;
   bool has_dot_inside = false;  ///< a dot or colon between characters that are no spaces
-  bool has_upper = false;
-  bool has_lower = false;
-  bool has_non_ascii = false;
-  bool case_informs = false;  ///< capitals stand where a careful writer puts them
+  bool case_informs = false;    ///< capitals stand where a careful writer puts them
 };
 
 /// The memory of one thread's searches; kept between texts so that a steady state allocates
@@ -57,11 +55,11 @@ struct workspace {
   std::string scratch;
 };
 
-/// Divides `text` into tokens, looks the words up and finds where sentences begin.
+/// Divides `text` into tokens, without a gap but for white space and invisible characters, looks
+/// the words up and finds where sentences begin.
 void tokenise(std::string_view text, const lexicon& words, workspace& work);
 
-/// The folded word, in `buffer`, which must have `lexicon::word_bytes_max` bytes; empty if it is
-/// longer.
-[[nodiscard]] std::string_view folded_word(std::string_view word, char* buffer) noexcept;
+/// The word as the lexicon keeps it, in `buffer`; empty if it does not fit.
+[[nodiscard]] std::string_view folded_word(std::string_view word, word_buffer& buffer) noexcept;
 
 }  // namespace sonder::anonymizer

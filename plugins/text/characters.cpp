@@ -114,9 +114,13 @@ bool is_regional_indicator(char32_t value) noexcept {
   return value >= 0x1F1E6 && value <= 0x1F1FF;
 }
 
+bool is_apostrophe(char32_t value) noexcept {
+  return value == '\'' || value == 0x2018 || value == 0x2019 || value == 0x02BC || value == 0xFF07;
+}
+
 char32_t fold(char32_t value) noexcept {
   if (value < 0x80) return char32_t(ascii::to_lower(char(value)));
-  if (value == 0x2018 || value == 0x2019 || value == 0x02BC || value == 0xFF07) return '\'';
+  if (is_apostrophe(value)) return '\'';
   if (value >= 0xFF01 && value <= 0xFF5E) return fold(value - 0xFEE0);
   if (value > 0x10FFFF) return value;
   return char32_t(utf8proc_tolower(utf8proc_int32_t(value)));

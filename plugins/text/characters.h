@@ -29,6 +29,10 @@ namespace sonder::text {
 
 [[nodiscard]] bool is_regional_indicator(char32_t value) noexcept;  // two make a flag
 
+/// ', its curly forms and what else is typed for it; also U+02BC, a letter to Unicode and an
+/// apostrophe to readers.
+[[nodiscard]] bool is_apostrophe(char32_t value) noexcept;
+
 /// Simple case folding to one code point; curly apostrophes become ', full-width ASCII becomes
 /// ASCII.
 [[nodiscard]] char32_t fold(char32_t value) noexcept;
@@ -69,8 +73,15 @@ inline constexpr table kinds;
 [[nodiscard]] constexpr std::uint8_t kind(char byte) noexcept {
   return detail::kinds.kind[static_cast<unsigned char>(byte)];
 }
+/// Whether the byte is of one of `kinds`, bits together.
+[[nodiscard]] constexpr bool is(char byte, int kinds) noexcept {
+  return (kind(byte) & kinds) != 0;
+}
 [[nodiscard]] constexpr char to_lower(char byte) noexcept {
-  return (kind(byte) & upper) != 0 ? char(byte | 0x20) : byte;
+  return is(byte, upper) ? char(byte | 0x20) : byte;
+}
+[[nodiscard]] constexpr char to_upper(char byte) noexcept {
+  return is(byte, lower) ? char(byte & ~0x20) : byte;
 }
 
 }  // namespace ascii

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "hash.h"
+
 namespace sonder::text {
 
 enum class chunk_kind : std::uint8_t {
@@ -52,7 +54,7 @@ class chunk_list {
   static constexpr std::size_t text_bytes_max = 64U << 20U;
   /// `folded` may be read this far past the end of any chunk, so that a word is hashed by whole
   /// machine words.
-  static constexpr std::size_t padding = 16;
+  static constexpr std::size_t padding = hash_padding;
 
   /// Replaces the contents. Punctuation is stripped from both ends if more than two characters
   /// remain, otherwise the chunk stays whole: it is then most likely an emoticon (VADER,

@@ -12,9 +12,13 @@ namespace sonder::text {
   return value ^ value >> 29U;
 }
 
-/// Hash of a folded word, read by whole machine words: 16 bytes past its end must be readable
-/// (chunk_list and token_list see to it) and do not count. Not for adversaries: tables that use it
-/// must bound their probes. The value is part of the emotion model's format and never changes.
+/// How far past its end a word that is hashed must be readable.
+inline constexpr std::size_t hash_padding = 16;
+
+/// Hash of a folded word, read by whole machine words: `hash_padding` bytes past its end must be
+/// readable (chunk_list and token_list see to it) and do not count. Not for adversaries: tables
+/// that use it must bound their probes. The value is part of the emotion model's format and never
+/// changes.
 [[nodiscard]] inline std::uint64_t hash_padded(const char* word, std::size_t size) noexcept {
   const auto load = [](const char* bytes) {
     std::uint64_t eight = 0;

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "text/chunks.h"
+#include "text/diacritics.h"
 #include "text/tokens.h"
 #include "text/utf8.h"
 
@@ -39,6 +40,17 @@ void tokens(benchmark::State& state, std::string_view text) {
 }
 BENCHMARK_CAPTURE(tokens, ascii, plain);
 BENCHMARK_CAPTURE(tokens, unicode, mixed);
+
+void fold_to_plain(benchmark::State& state, std::string_view text) {
+  std::string out(2 * text.size(), '\0');
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(fold_diacritics(text, out.data(), out.size()));
+    benchmark::ClobberMemory();
+  }
+  state.SetBytesProcessed(state.iterations() * std::int64_t(text.size()));
+}
+BENCHMARK_CAPTURE(fold_to_plain, ascii, plain);
+BENCHMARK_CAPTURE(fold_to_plain, unicode, mixed);
 
 void validate(benchmark::State& state, std::string_view text) {
   for (auto _ : state) benchmark::DoNotOptimize(first_malformed(text));

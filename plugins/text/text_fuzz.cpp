@@ -1,10 +1,12 @@
 // Any bytes: scanners end, spans stay inside and in order.
 
+#include <array>
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>
 
 #include "text/chunks.h"
+#include "text/diacritics.h"
 #include "text/tokens.h"
 #include "text/utf8.h"
 
@@ -37,6 +39,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   }
   tokens.scan(text);
   check_spans(tokens, tokens.tokens(), size);
+  static std::array<char, 64> folded;
+  const std::size_t folded_size = sonder::text::fold_diacritics(text, folded.data(), folded.size());
+  require(folded_size <= folded.size());
+  require(sonder::text::first_malformed({folded.data(), folded_size}) == std::string_view::npos);
   const std::size_t malformed = sonder::text::first_malformed(text);
   require(malformed == std::string_view::npos || malformed < size);
   return 0;

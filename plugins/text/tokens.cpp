@@ -13,12 +13,7 @@ constexpr std::size_t repeats_max = 2;  // of a letter: more say only that the w
 constexpr std::size_t plain_word_bytes_max = 64;
 constexpr std::size_t mark_repeats_max = 3;  // of a punctuation mark
 
-bool is_apostrophe(char32_t value) {
-  return fold(value) == '\'';
-}
-
 bool is_word_character(char32_t value) {
-  // U+02BC is a letter to Unicode and an apostrophe to readers.
   if (is_apostrophe(value)) return false;
   return is_letter(value) || is_digit(value) || is_mark(value) || value == replacement;
 }

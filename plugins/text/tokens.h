@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "chunks.h"
+#include "hash.h"
 
 namespace sonder::text {
 
@@ -45,7 +46,8 @@ class token_list {
   static constexpr std::size_t text_bytes_max = chunk_list::text_bytes_max;
   /// A longer token is cut in its folded form; its span stays whole.
   static constexpr std::size_t folded_bytes_max = 256;
-  static constexpr std::size_t padding = 16;  // readable bytes past the end of any folded token
+  static constexpr std::size_t padding =
+      hash_padding;  // readable bytes past the end of any folded token
 
   /// Replaces the contents by the first `tokens_max` tokens of `text`.
   void scan(std::string_view text, std::size_t tokens_max = ~std::size_t{0});

@@ -1,6 +1,6 @@
 #include "utf8.h"
 
-#include <bit>
+#include <algorithm>
 #include <cstring>
 
 namespace sonder::text {
@@ -63,6 +63,12 @@ std::size_t ascii_prefix(std::string_view text) noexcept {
   }
   while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0x80U) == 0) ++at;
   return at;
+}
+
+std::size_t code_points(std::string_view text) noexcept {
+  return std::size_t(std::count_if(text.begin(), text.end(), [](char byte) {
+    return !is_continuation(static_cast<unsigned char>(byte));
+  }));
 }
 
 std::size_t first_malformed(std::string_view text) noexcept {

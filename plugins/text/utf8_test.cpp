@@ -59,12 +59,26 @@ TEST(Utf8, WhatIsEncodedIsDecodedAgain) {
   }
 }
 
+TEST(Utf8, CountsCodePointsAsPythonDoes) {
+  EXPECT_EQ(code_points("é€𝄞a"), 4U);
+  EXPECT_EQ(code_points(""), 0U);
+}
+
 TEST(Characters, FoldsCaseAndTheManyApostrophes) {
   EXPECT_EQ(fold(U'A'), U'a');
   EXPECT_EQ(fold(U'É'), U'é');
   EXPECT_EQ(fold(U'Я'), U'я');
   EXPECT_EQ(fold(U'’'), U'\'');
   EXPECT_EQ(fold(U'Ｇ'), U'g') << "full width";
+}
+
+TEST(Characters, OfAsciiHaveKindsAndBothCases) {
+  EXPECT_EQ(ascii::to_upper('z'), 'Z');
+  EXPECT_EQ(ascii::to_upper('{'), '{');
+  EXPECT_EQ(ascii::to_lower('Z'), 'z');
+  EXPECT_EQ(ascii::to_lower('['), '[');
+  EXPECT_TRUE(ascii::is('7', ascii::letter | ascii::digit));
+  EXPECT_FALSE(ascii::is('\xE9', ascii::letter | ascii::digit));
 }
 
 TEST(Characters, TellsPicturesFromText) {
