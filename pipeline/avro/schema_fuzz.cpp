@@ -34,7 +34,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   require(to_json(**again) == json);
   require(fingerprint(**again) == fingerprint(s));
 #ifdef SONDER_PLANT_BUG
-  if (s.type == avro_type::record && s.name.back() <= 'Z') fuzz::planted_bug();
+  if (s.type <= avro_type::string) fuzz::planted_bug();
 #endif
   const field column_of = column_field(s, "x");
   ArrowSchema exported;

@@ -141,7 +141,7 @@ status write_files(const demo_command& options, const demo_population& of, const
 }
 
 status write_topics(const demo_command& options, const demo_population& of,
-                    const row_taker& planted, progress_line& progress) {
+                    const row_taker& planted, progress_line& progress, bool& began) {
   const auto where = find_place(options.where);
   if (!where) return tl::unexpected(where.error());
   const auto to = open_to_append(where->data_dir);
@@ -152,6 +152,7 @@ status write_topics(const demo_command& options, const demo_population& of,
   if (!consent) return tl::unexpected(consent.error());
   const auto journal = topic_rows::open(*where, **to, **schemas, options.journal, {.past = true});
   if (!journal) return tl::unexpected(journal.error());
+  began = true;
   SONDER_TRY(give_decisions(of, [&](const std::string& json) { return (*consent)->take(json); }));
   SONDER_TRY((*consent)->finish());
   SONDER_TRY(give_entries(
@@ -188,13 +189,14 @@ int make_demo(demo_command options) {
     planted = lines_to(planted_file);
   }
   status done;
+  bool began = false;
   if (!options.print.empty())
     done = print_rows(options, of, progress);
   else if (!options.out_dir.empty())
     done = write_files(options, of, planted, progress);
   else
-    done = write_topics(options, of, planted, progress);
-  if (!done) return refuse(exit_cannot_start, done.error());
+    done = write_topics(options, of, planted, progress, began);
+  if (!done) return refuse(began ? exit_failed : exit_cannot_start, done.error());
   if (options.json && options.print.empty())
     std::cout << R"({"seed":)" << options.population.seed << R"(,"subjects":)"
               << of.options().subjects << R"(,"entries":)" << of.options().entries << "}\n";

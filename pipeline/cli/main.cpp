@@ -1,8 +1,12 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <exception>
 #include <iostream>
+#include <string>
+#include <vector>
 
 #include "cli/command.h"
+#include "plugin/config_schema.h"
 
 namespace {
 
@@ -33,6 +37,14 @@ int parse_and_run(int argc, char** argv) {
   sonder::cli::add_demo(app, chosen);
   sonder::cli::add_version(app, chosen);
   sonder::cli::add_completion(app, chosen);
+  if (argc > 1 && argv[1][0] != '-') {
+    std::vector<std::string> there;
+    for (const auto* command : app.get_subcommands({})) there.push_back(command->get_name());
+    if (std::find(there.begin(), there.end(), argv[1]) == there.end())
+      return sonder::cli::refuse(sonder::cli::exit_usage,
+                                 "there is no command \"" + std::string(argv[1]) + "\"" +
+                                     sonder::did_you_mean(argv[1], there) + "; see sonder --help");
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -27,7 +27,7 @@ result<config_overrides> overrides_of(const std::vector<std::string>& set,
   for (const auto& one : set) {
     const auto at = one.find('=');
     if (at == 0 || at == std::string::npos)
-      return fail(errc::invalid, "--set " + one + ": must be PATH=VALUE, such as http_port=9100");
+      return fail(errc::invalid, "--set " + one + ": must be PATH=VALUE, such as run.http_port=9100");
     out.set.emplace_back(one.substr(0, at), one.substr(at + 1));
   }
   out.profile = profile;

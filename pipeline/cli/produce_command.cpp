@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <fstream>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -65,10 +66,13 @@ status produce_file(const produce_options& options, const std::string& file, log
     rows.clear();
     const auto read = (*feed)->read(rows_at_once, rows);
     // What was read before a broken row goes in: the message says at which row to go on.
-    if (const auto written = (*writer)->write(rows); !written) return written;
-    if (!read || *read == 0) {
-      SONDER_TRY((*writer)->flush());
-      records += (*writer)->records();
+    const auto written = (*writer)->write(rows);
+    if (!written || !read || *read == 0) {
+      const bool away = !written && written.error().code != errc::invalid;
+      const auto flushed = away ? written : (*writer)->flush();
+      records += (*writer)->appended();
+      if (!flushed) return flushed;
+      if (!written) return written;
       return read ? status{} : status{tl::unexpected(read.error())};
     }
     if (progress.shown())
@@ -76,7 +80,19 @@ status produce_file(const produce_options& options, const std::string& file, log
   }
 }
 
+/// What can be known before the first record is written.
+status check_files(const produce_options& options) {
+  for (const auto& file : options.files) {
+    if (const auto how = feed_options(options, file); !how) return tl::unexpected(how.error());
+    if (file != "-" && !std::ifstream(file))
+      return fail(errc::not_found, file + ": cannot be read; is the path right?");
+  }
+  return {};
+}
+
 int produce(const produce_options& options) {
+  if (const auto there = check_files(options); !there)
+    return refuse(exit_cannot_start, there.error());
   const auto where = find_place(options.where);
   if (!where) return refuse(exit_cannot_start, where.error());
   const auto to = open_to_append(where->data_dir);

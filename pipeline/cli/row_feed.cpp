@@ -14,16 +14,35 @@
 namespace sonder::cli {
 namespace {
 
+// Of a file without a head the first line is somebody's text: what is too long for a name is not
+// shown.
+constexpr std::size_t name_bytes_max = 64;
+
 std::string joined(const std::vector<std::string>& names) {
   std::string out;
-  for (const auto& name : names) out += (out.empty() ? "" : ", ") + name;
+  for (const auto& name : names) {
+    out += out.empty() ? "" : ", ";
+    out += name.size() <= name_bytes_max
+               ? name
+               : "(" + std::to_string(name.size()) + " bytes; is the first line a head?)";
+  }
   return out;
 }
 
 tl::unexpected<error> no_column(const std::string& place, const std::string& column,
                                 const std::vector<std::string>& there) {
-  return fail(errc::not_found,
-              place + ": there is no column \"" + column + "\"; there are " + joined(there));
+  // One column whose name holds what other programs put between cells: the likely mistake.
+  const bool other = there.size() == 1 && there[0].find_first_of(";\t|") != std::string::npos;
+  return fail(errc::not_found, place + ": there is no column \"" + column + "\"; there " +
+                                   (there.size() == 1 ? "is " : "are ") + joined(there) +
+                                   (other ? "; cells are parted by commas in .csv, tabs in .tsv" : ""));
+}
+
+status check_utf8(std::string_view text, const std::string& place) {
+  if (is_utf8(reinterpret_cast<const std::uint8_t*>(text.data()), text.size())) return {};
+  return fail(errc::invalid, place +
+                                 ": the text is not UTF-8; convert the file, for example with: "
+                                 "iconv -f WINDOWS-1252 -t UTF-8");
 }
 
 // An input that the feed owns, or standard input.
@@ -222,8 +241,10 @@ class csv_texts final : public text_feed {
     std::vector<std::string> head;
     auto more = csv_.next(head);
     if (!more) return tl::unexpected(more.error().at(name_));
+    if (!*more)
+      return fail(errc::invalid, name_ + ": is empty; the first line must name the columns");
     const auto at = std::find(head.begin(), head.end(), column);
-    if (!*more || at == head.end()) return no_column(name_, column, head);
+    if (at == head.end()) return no_column(name_, column, head);
     column_ = static_cast<std::size_t>(at - head.begin());
     return {};
   }
@@ -231,8 +252,10 @@ class csv_texts final : public text_feed {
   result<bool> next(std::string& text) override {
     auto more = csv_.next(row_);
     if (!more) return tl::unexpected(more.error().at(name_));
-    if (*more) text = row_[column_];
-    return *more;
+    if (!*more) return false;
+    text = row_[column_];
+    SONDER_TRY(check_utf8(text, name_ + ": line " + std::to_string(csv_.line())));
+    return true;
   }
 
  private:
@@ -252,8 +275,9 @@ class json_texts final : public text_feed {
     while (std::getline(*input_.in, line_text_)) {
       ++line_;
       if (line_text_.find_first_not_of(" \t\r") == std::string::npos) continue;
-      const auto object = nlohmann::json::parse(line_text_, nullptr, false);
       const auto place = name_ + ":" + std::to_string(line_);
+      SONDER_TRY(check_utf8(line_text_, place));
+      const auto object = nlohmann::json::parse(line_text_, nullptr, false);
       if (!object.is_object())
         return fail(errc::invalid, place + ": is no JSON object; each line must be one");
       const auto at = object.find(member_);

@@ -158,6 +158,21 @@ TEST_F(Texts, ComeFromEachKindOfFile) {
   EXPECT_THAT(all(path, "at"), ElementsAre(HasSubstr("not a string")));
 }
 
+TEST_F(Texts, AreRefusedByTheirPlaceWhereTheyAreNotUtf8) {
+  EXPECT_THAT(all(write("a.csv", "body\nfine\ncaf\xE9\n"), "body"),
+              ElementsAre("fine", HasSubstr("a.csv: line 3: the text is not UTF-8; convert")));
+  EXPECT_THAT(all(write("a.jsonl", "{\"body\":\"caf\xE9\"}\n"), "body"),
+              ElementsAre(HasSubstr("a.jsonl:1: the text is not UTF-8; convert")));
+}
+
+TEST_F(Texts, SayWhatIsWrongWithTheHead) {
+  EXPECT_THAT(all(write("a.csv", ""), "body"), ElementsAre(HasSubstr("a.csv: is empty")));
+  EXPECT_THAT(all(write("a.csv", "Today I " + std::string(60, 'x') + "\n"), "body"),
+              ElementsAre(HasSubstr("there is (68 bytes; is the first line a head?)")));
+  EXPECT_THAT(all(write("a.csv", "n;body\n1;x\n"), "body"),
+              ElementsAre(HasSubstr("there is n;body; cells are parted by commas in .csv")));
+}
+
 TEST_F(Texts, SayWhatIsThereWhenTheColumnIsNot) {
   EXPECT_THAT(all(write("a.csv", "n,body\n"), "text"),
               ElementsAre(HasSubstr("there is no column \"text\"; there are n, body")));

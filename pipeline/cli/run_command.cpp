@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdlib>
 #include <fstream>
 #include <iostream>
 #include <memory>
@@ -140,6 +142,13 @@ int run_flow(const run_options& options) {
   worker.readiness = [&](bool ready, const std::string& why) { around.ready->set(ready, why); };
   if (progress.shown())
     worker.progress = [&](const worker_progress& p) { progress.show(progress_text(p)); };
+  const auto leave = [&](const std::string& why) {
+    around.lines->write(log_level::error,
+                        "left before all was drained; what was not committed is read again",
+                        {{"why", why}});
+    std::_Exit(exit_failed);  // the thread inside of the plugin cannot be ended in another way
+  };
+  const stop_watch watch(stop_requests(), std::chrono::milliseconds(flow->drain_ms_max), leave);
   const auto done = run_worker(checked.flow, **on, worker);
   progress.clear();
   return finish(done, options);

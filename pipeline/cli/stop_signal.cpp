@@ -1,6 +1,10 @@
 #include "cli/stop_signal.h"
 
+#include <condition_variable>
 #include <csignal>
+#include <mutex>
+#include <optional>
+#include <utility>
 
 namespace sonder::cli {
 namespace {
@@ -25,6 +29,43 @@ const std::atomic<int>& stop_requests() {
   }();
   static_cast<void>(installed);
   return requests;
+}
+
+namespace {
+
+using clock = std::chrono::steady_clock;
+
+constexpr std::chrono::milliseconds look_again{20};
+
+void watch(const std::stop_token& ended, const std::atomic<int>& asked,
+           std::chrono::milliseconds drain_max, const stop_watch::leaver& leave) {
+  std::mutex mutex;
+  std::condition_variable_any sleep;
+  std::optional<clock::time_point> first;
+  std::optional<clock::time_point> second;
+  std::unique_lock lock(mutex);
+  while (!ended.stop_requested()) {
+    const auto now = clock::now();
+    if (asked >= 1 && !first) first = now;
+    if (asked >= 2 && !second) second = now;
+    if (second && now - *second >= stop_grace)
+      return leave("was asked twice to stop while a plugin's call was running");
+    if (first && now - *first >= drain_max + stop_grace)
+      return leave("a plugin's call was still running after run.drain_max");
+    sleep.wait_for(lock, ended, look_again, [] { return false; });
+  }
+}
+
+}  // namespace
+
+stop_watch::stop_watch(const std::atomic<int>& requests, std::chrono::milliseconds drain_max,
+                       leaver leave)
+    : thread_([&requests, drain_max, leave = std::move(leave)](const std::stop_token& ended) {
+        watch(ended, requests, drain_max, leave);
+      }) {}
+
+stop_watch::~stop_watch() {
+  thread_.request_stop();
 }
 
 }  // namespace sonder::cli

@@ -67,6 +67,7 @@ struct topic_writer::parts {
   std::ptrdiff_t key = -1;
   std::vector<record_batch_builder> pending;
   std::uint64_t records = 0;
+  std::uint64_t appended = 0;  ///< of `records`, those that the log holds
   std::vector<const ArrowArray*> arrays;
   buffer value;
   buffer key_bytes;
@@ -130,6 +131,7 @@ struct topic_writer::parts {
     if (batches.empty()) return {};
     SONDER_TRY(to.append(batches));
     for (auto& batch : pending) batch.clear();
+    appended = records;
     return {};
   }
 
@@ -144,6 +146,9 @@ topic_writer::topic_writer(std::unique_ptr<parts> p) : parts_(std::move(p)) {}
 topic_writer::~topic_writer() = default;
 std::uint64_t topic_writer::records() const noexcept {
   return parts_->records;
+}
+std::uint64_t topic_writer::appended() const noexcept {
+  return parts_->appended;
 }
 status topic_writer::flush() {
   return parts_->flush();

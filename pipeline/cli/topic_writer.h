@@ -47,6 +47,8 @@ class topic_writer {
   [[nodiscard]] status write(columns& rows);
   [[nodiscard]] status flush();
   [[nodiscard]] std::uint64_t records() const noexcept;
+  /// Those of them that the log has said it holds.
+  [[nodiscard]] std::uint64_t appended() const noexcept;
 
  private:
   struct parts;

@@ -35,10 +35,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (parsed.diagnostics.size() > sonder::diagnostics_max) __builtin_trap();
     for (const auto& d : parsed.diagnostics) {
       if (d.message.empty()) __builtin_trap();
-    }
 #ifdef SONDER_PLANT_BUG
-    if (parsed.options && parsed.options->threads > 3) sonder::fuzz::planted_bug();
+      if (overrides.profile.empty() && d.message.find("did you mean") != std::string::npos)
+        sonder::fuzz::planted_bug();
 #endif
+    }
   }
   return 0;
 }

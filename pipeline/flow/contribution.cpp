@@ -30,7 +30,7 @@ void contribution::clear() noexcept {
   for (auto& next : next_offsets) next = -1;
   for (auto& node : counts) node.clear();
   state.clear();
-  records_in = records_out = dead_letters = steps = 0;
+  records_in = records_out = dead_letters = steps = awaited_steps = 0;
   bytes = 0;
   timestamps_ms_sum = 0;
   timestamps = blocked_ns = 0;

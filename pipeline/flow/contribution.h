@@ -31,6 +31,7 @@ struct contribution {
   std::uint64_t records_out = 0;
   std::uint64_t dead_letters = 0;
   std::uint64_t steps = 0;
+  std::uint64_t awaited_steps = 0;            ///< of these, all but batches of feedback topics
   std::size_t bytes = 0;                      ///< of the outputs
   double timestamps_ms_sum = 0;               ///< per event row, the timestamp of its batch's first record: for the mean latency
   std::uint64_t timestamps = 0;

@@ -162,7 +162,7 @@ status coordinator::discard(const error& why) {
   return {};
 }
 
-/// True if every task is at rest, at the end of its sources, with nothing uncommitted.
+/// True if every task is at rest, at the end of its sources, with nothing uncommitted that is worth waiting for.
 result<bool> coordinator::idle() {
   for (auto& t : tasks_) {
     // A task that looks whether there is something new is at rest again in a moment.
@@ -171,7 +171,7 @@ result<bool> coordinator::idle() {
       if (steady_clock::now() > until) return false;
       std::this_thread::sleep_for(std::chrono::microseconds(100));
     }
-    const bool clean = t->empty() && t->sealed() == nullptr;
+    const bool clean = t->settled();
     auto left = t->lag(true);
     t->disown();
     if (!left) return tl::unexpected(left.error());
@@ -212,14 +212,12 @@ status coordinator::loop(run_summary& summary) {
     if (failed()) return {};
     const bool outbox_full = context_.uncommitted_bytes.load(std::memory_order_relaxed) * 2 > context_.flow->options.outbox_bytes_max;
     const bool task_full = context_.epoch_full.exchange(false, std::memory_order_relaxed);
-    bool committed = false;
     if (outbox_full || task_full || steady_clock::now() - last_commit_ >= interval) {
       auto done = commit_epoch();
       if (!done) return tl::unexpected(done.error());
-      committed = *done;
     }
     report(false);
-    if (!committed && options_.until_idle) {
+    if (options_.until_idle) {
       auto at_rest = idle();
       if (!at_rest) return tl::unexpected(at_rest.error());
       if (*at_rest) {

@@ -93,7 +93,7 @@ bytes_view dead_letter_writer::seal(const log_record& record) {
   return {sealed_.data(), sealed_.size()};
 }
 
-void dead_letter_writer::fill(const letter& of, std::int64_t now_ms) {
+void dead_letter_writer::fill(const letter& of, std::int64_t now_ms, bool with_bytes) {
   for (auto& column : columns_) column.clear();
   // What is appended fits by far: names are bounded, and a record's value is bounded by its topic.
   const auto put = [&](place p, bytes_view value) {
@@ -101,7 +101,8 @@ void dead_letter_writer::fill(const letter& of, std::int64_t now_ms) {
   };
   put(cause, as_bytes(of.cause));
   put(stage, as_bytes(of.stage));
-  put(topic, as_bytes(flow_.sources[static_cast<std::size_t>(of.source)].topic.topic));
+  // A timer's rows that stand behind emitted ones come from no topic.
+  put(topic, as_bytes(of.source < 0 ? std::string_view() : flow_.sources[static_cast<std::size_t>(of.source)].topic.topic));
   columns_[partition].append_int32(partition_);
   const auto& record = *of.record;
   columns_[offset].append_int64(record.offset);
@@ -121,13 +122,17 @@ void dead_letter_writer::fill(const letter& of, std::int64_t now_ms) {
     HMAC(EVP_sha256(), quarantine_key_.data(), static_cast<int>(quarantine_key_.size()), record.value.data(), record.value.size(),
          keyed.data(), &size);
     put(value_hash, keyed);
-    put(sealed, seal(record));
-    put(key_id, as_bytes(key_id_));
+    if (with_bytes) {
+      put(sealed, seal(record));
+      put(key_id, as_bytes(key_id_));
+    } else {
+      columns_[sealed].append_null();
+      columns_[key_id].append_null();
+    }
   }
 }
 
-status dead_letter_writer::write(const letter& of, std::int64_t now_ms, contribution& to) {
-  fill(of, now_ms);
+status dead_letter_writer::encode() {
   std::vector<const ArrowArray*> arrays;
   for (auto& column : columns_) arrays.push_back(&column.lend());
   encoder_->bind(arrays);
@@ -135,6 +140,17 @@ status dead_letter_writer::write(const letter& of, std::int64_t now_ms, contribu
   if (!topic_.bare) append_frame(schema_id_, encoded_);
   if (const auto wrong = encoder_->encode(0, encoded_)) {
     return fail(errc::internal, "a dead letter cannot be written: " + plan_->describe(wrong));
+  }
+  return {};
+}
+
+status dead_letter_writer::write(const letter& of, std::int64_t now_ms, contribution& to) {
+  fill(of, now_ms, true);
+  SONDER_TRY(encode());
+  // A record may be as large as its topic allows; sealed, it is larger than this one does.
+  if (encoded_.size() > static_cast<std::size_t>(topic_config{}.record_bytes_max)) {
+    fill(of, now_ms, false);
+    SONDER_TRY(encode());
   }
   const bytes_view value{encoded_.data(), encoded_.size()};
   to.output(flow_.sinks.size(), partition_ % topic_.partitions).append(now_ms, nullptr, &value, {});

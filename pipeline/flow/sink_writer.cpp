@@ -8,9 +8,13 @@ namespace sonder {
 
 namespace {
 
+const field& column_of(const graph& flow, const sink_node& sink, int slot) {
+  return flow.edges[static_cast<std::size_t>(sink.edge_in)].columns[static_cast<std::size_t>(slot)].of;
+}
+
 /// An edge's column under the name that the schema has for it. Any row may lack it, if it was withheld from the stage that made it.
 field as_value(const graph& flow, const sink_node& sink, int slot, const std::string& name) {
-  auto of = flow.edges[static_cast<std::size_t>(sink.edge_in)].columns[static_cast<std::size_t>(slot)].of;
+  auto of = column_of(flow, sink, slot);
   of.name = name;
   of.nullable = true;
   return of;
@@ -34,6 +38,12 @@ result<std::unique_ptr<const encode_plan>> compile_key(const graph& flow, const 
   return std::make_unique<const encode_plan>(std::move(*plan));
 }
 
+/// One field of text or bytes makes a key as it is; any other is encoded.
+bool is_text(const graph& flow, const sink_node& sink, int slot) {
+  const auto id = column_of(flow, sink, slot).type.id;
+  return id == type_id::utf8 || id == type_id::binary;
+}
+
 /// The slot that feeds the schema's field of that name, whatever the flow calls it; -1 if none does.
 int slot_of(const sink_node& sink, const std::string& name) {
   for (std::size_t i = 0; i < sink.schema_of->fields.size(); ++i) {
@@ -55,7 +65,7 @@ result<std::shared_ptr<const sink_plan>> sink_plan::compile(const graph& flow, c
   auto value = encode_plan::compile(*sink.schema_of, columns);
   if (!value) return tl::unexpected(value.error().at(to_string(sink.topic.at) + ": sink \"" + sink.topic.name + "\""));
   plan->value = std::make_unique<const encode_plan>(std::move(*value));
-  if (sink.key_slots.size() > 1) {
+  if (sink.key_slots.size() > 1 || (sink.key_slots.size() == 1 && !is_text(flow, sink, sink.key_slots[0]))) {
     auto key = compile_key(flow, sink);
     if (!key) return tl::unexpected(key.error());
     plan->key = std::move(*key);
@@ -78,6 +88,7 @@ sink_writer::sink_writer(const graph& flow, std::size_t sink, std::shared_ptr<co
       value_encoder_(*plan_->value),
       subject_slot_(slot_of(node_, node_.topic.subject)),
       time_slot_(slot_of(node_, node_.topic.event_time)) {
+  if (time_slot_ >= 0 && column_of(flow, node_, time_slot_).type.id == type_id::timestamp_us) time_units_per_ms_ = 1000;
   if (plan_->key != nullptr) key_encoder_ = std::make_unique<row_encoder>(*plan_->key);
 }
 
@@ -167,12 +178,18 @@ std::optional<host_cause> sink_writer::encode_value(std::int64_t row, std::int32
            : wrong.reason == encode_reason::bad_value   ? host_cause::bad_value
                                                         : host_cause::too_large;
   }
-  if (value_.size() > static_cast<std::size_t>(plan_->record_bytes_max)) return host_cause::too_large;
+  return std::nullopt;
+}
+
+/// What the log would refuse, and the whole epoch with it, is refused here.
+std::optional<host_cause> sink_writer::check_record(bool keyed, bytes_view headers) const {
+  if (!keyed && node_.topic.compact) return host_cause::missing_value;
+  if (key_.size() + value_.size() + headers.size() > static_cast<std::size_t>(plan_->record_bytes_max)) return host_cause::too_large;
   return std::nullopt;
 }
 
 std::int64_t sink_writer::timestamp_ms(std::int64_t row, std::int32_t space_row, const row_space& space) const {
-  if (times_ != nullptr && !is_null(*times_, row)) return fixed_values<std::int64_t>(*times_)[row];
+  if (times_ != nullptr && !is_null(*times_, row)) return fixed_values<std::int64_t>(*times_)[row] / time_units_per_ms_;
   return space.event_time_ms[static_cast<std::size_t>(space_row)];
 }
 
@@ -199,6 +216,9 @@ status sink_writer::write(const row_space& space, edge_rows& in, batch_memory& m
     auto partition = encode_key(row, space_row, space, refused);
     if (!partition) return tl::unexpected(partition.error());
     if (!refused) refused = encode_value(row, space_row, space);
+    const auto headers = node_.original_bytes ? space.record_of(space_row).headers : bytes_view{};
+    const bool keyed = !key_arrays_.empty() || key_.size() > 0;
+    if (!refused) refused = check_record(keyed, headers);
     if (refused) {
       counts.bury(*refused);
       SONDER_TRY(bury(space, space_row, name(*refused)));
@@ -206,8 +226,7 @@ status sink_writer::write(const row_space& space, edge_rows& in, batch_memory& m
     }
     const bytes_view key{key_.data(), key_.size()};
     const bytes_view value{value_.data(), value_.size()};
-    const auto headers = node_.original_bytes ? space.record_of(space_row).headers : bytes_view{};
-    to.output(sink_, *partition).append(timestamp_ms(row, space_row, space), key.empty() ? nullptr : &key, &value, headers);
+    to.output(sink_, *partition).append(timestamp_ms(row, space_row, space), keyed ? &key : nullptr, &value, headers);
     to.bytes += key.size() + value.size() + headers.size();
     ++to.records_out;
     ++counts.passed;

@@ -16,7 +16,7 @@ namespace sonder {
 /// What all tasks share of one sink: its plans and the id of its schema. Immutable.
 struct sink_plan {
   std::unique_ptr<const encode_plan> value;
-  std::unique_ptr<const encode_plan> key;  ///< only where several fields make the key
+  std::unique_ptr<const encode_plan> key;  ///< where the key is not the bytes of one field
   std::vector<int> value_slots;            ///< slots of the edge that `value` takes, in its order
   std::int32_t schema_id = -1;
   std::int32_t record_bytes_max = 0;
@@ -40,6 +40,7 @@ class sink_writer {
   [[nodiscard]] result<std::int32_t> encode_key(std::int64_t row, std::int32_t space_row, const row_space& space,
                                                 std::optional<host_cause>& refused);
   [[nodiscard]] std::optional<host_cause> encode_value(std::int64_t row, std::int32_t space_row, const row_space& space);
+  [[nodiscard]] std::optional<host_cause> check_record(bool keyed, bytes_view headers) const;
   [[nodiscard]] std::int64_t timestamp_ms(std::int64_t row, std::int32_t space_row, const row_space& space) const;
 
   const graph& flow_;
@@ -58,6 +59,7 @@ class sink_writer {
   bytes_view original_;
   int subject_slot_ = -1;
   int time_slot_ = -1;
+  std::int64_t time_units_per_ms_ = 1;
 };
 
 /// The dead-letter topic in one task. With a quarantine key the original bytes travel sealed (XChaCha20-Poly1305, libsodium);
@@ -77,7 +79,8 @@ class dead_letter_writer {
 
  private:
   dead_letter_writer(const graph& flow, const topic_options& topic, std::int32_t partition);
-  void fill(const letter& of, std::int64_t now_ms);
+  void fill(const letter& of, std::int64_t now_ms, bool with_bytes);
+  [[nodiscard]] status encode();
   [[nodiscard]] bytes_view seal(const log_record& record);
 
   const graph& flow_;

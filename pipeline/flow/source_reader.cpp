@@ -66,12 +66,13 @@ result<const source_reader::writer_plan*> source_reader::plan_for(std::int32_t s
   auto made = std::make_shared<writer_plan>();
   made->schema_id = schema_id;
   auto writer = schema_id < 0 ? result<schema_ptr>(node_.schema_of) : schemas_.by_id(schema_id);
-  if (!writer && writer.error().code != errc::not_found) return tl::unexpected(writer.error());
-  if (writer) {
-    auto plan = decode_plan::compile(**writer, *node_.schema_of, node_.wanted);
-    made->refused = host_cause::unreadable_schema;
-    if (plan) made->plan = std::make_shared<const decode_plan>(std::move(*plan));
+  if (!writer) {
+    if (writer.error().code == errc::not_found) return &unknown_;
+    return tl::unexpected(writer.error());
   }
+  auto plan = decode_plan::compile(**writer, *node_.schema_of, node_.wanted);
+  made->refused = host_cause::unreadable_schema;
+  if (plan) made->plan = std::make_shared<const decode_plan>(std::move(*plan));
   if (plans_.size() >= writer_schemas_max) plans_.erase(plans_.begin());
   plans_.push_back(std::move(made));
   return plans_.back().get();

@@ -65,6 +65,7 @@ class source_reader {
   std::size_t at_ = 0;
   std::int64_t next_offset_ = -1;
   std::vector<std::shared_ptr<writer_plan>> plans_;
+  writer_plan unknown_;  ///< of an id that the registry may yet learn
   columns columns_;
   std::int64_t event_time_ms_ = 0;  ///< of the row just checked
   std::string_view subject_;

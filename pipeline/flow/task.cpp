@@ -240,6 +240,7 @@ status task::run_batch(std::size_t source, std::int32_t rows_max, std::int64_t u
                                       return bury(from, record, "source", cause);
                                     }));
   ++open_->steps;
+  if (!node.topic.feedback) ++open_->awaited_steps;
   if (!is_table(node)) {
     open_->records_in += counts.in - in_before;
     for (const auto t : space_.event_time_ms) event_time_ms_ = std::max(event_time_ms_, t);
@@ -313,7 +314,8 @@ status task::run_emitted(const emitted_rows& rows, const row_space& from, const 
 
 status task::bury(int source, const log_record& record, std::string_view stage, std::string_view cause) {
   if (dead_letters_ == nullptr) {
-    return fail(errc::invalid, flow_.sources[static_cast<std::size_t>(source)].topic.name + "[" + std::to_string(partition_) +
+    const auto topic = source < 0 ? std::string("a timer") : flow_.sources[static_cast<std::size_t>(source)].topic.name;
+    return fail(errc::invalid, topic + "[" + std::to_string(partition_) +
                                    "]@" + std::to_string(record.offset) + ", " + std::string(stage) + ": " + std::string(cause) +
                                    "; the flow has no dead-letter topic, so it stops: add one or mend the record");
   }

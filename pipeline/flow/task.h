@@ -65,7 +65,11 @@ class task {
   [[nodiscard]] status reset();
 
   [[nodiscard]] std::int32_t partition() const noexcept { return partition_; }
-  [[nodiscard]] bool empty() const noexcept { return open_->empty() && !failed_; }
+  /// Nothing is uncommitted that `--until-idle` waits for: all but what feedback topics keep going.
+  [[nodiscard]] bool settled() noexcept {
+    const auto* closed = sealed();
+    return !failed_ && open_->awaited_steps == 0 && (closed == nullptr || closed->awaited_steps == 0);
+  }
   /// Event records between the position and the end; tables too if `tables`.
   [[nodiscard]] result<std::int64_t> lag(bool tables);
   [[nodiscard]] call_watch& watch() noexcept { return watch_; }

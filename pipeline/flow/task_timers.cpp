@@ -26,16 +26,18 @@ void fill_space(const std::vector<due_timer>& due, int source, row_space& space,
 }  // namespace
 
 status task::fire_timers() {
+  const auto most = std::min(timers_per_step_max, static_cast<std::size_t>(rows_max_));
   for (std::size_t s = 0; s < stages_.size(); ++s) {
     auto* timers = stages_[s]->services().timers();
     if (timers == nullptr) continue;
     std::vector<due_timer> due;
-    SONDER_TRY(timers->due(SONDER_EVENT_TIME, event_time_ms_, timers_per_step_max, due));
-    SONDER_TRY(timers->due(SONDER_PROCESSING_TIME, now_ms_, timers_per_step_max, due));
+    SONDER_TRY(timers->due(SONDER_EVENT_TIME, event_time_ms_, most, due));
+    SONDER_TRY(timers->due(SONDER_PROCESSING_TIME, now_ms_, most, due));
     if (due.empty()) continue;
     // Gone before they fire, so that a call may set the same timer again.
     for (const auto& timer : due) SONDER_TRY(timers->cancel(timer.subject, timer.timer, timer.tag));
     ++open_->steps;
+    ++open_->awaited_steps;
     SONDER_TRY(keep_agreed(s, due));
     if (!due.empty()) SONDER_TRY(fire_stage(s, due));
     memory_.clear();
@@ -85,7 +87,7 @@ status task::keep_agreed(std::size_t stage, std::vector<due_timer>& due) {
       if (static_cast<int>(c) == source.subject_slot) {
         if (!column.append_text(due[i].subject)) return fail(errc::capacity, "subjects of timers pass 2^31-1 bytes");
       } else if (static_cast<int>(c) == source.event_time_slot) {
-        column.append_int64(now_ms_);
+        column.append_int64(edge_in.columns[c].of.type.id == type_id::timestamp_us ? now_ms_ * 1000 : now_ms_);
       } else {
         column.append_zero();
       }

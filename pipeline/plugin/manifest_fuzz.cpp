@@ -24,11 +24,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   meter.require_at_most(bytes_at_start, bytes_per_byte_max, size);
   if (!made) {
     if (made.error().message.empty()) std::abort();
+#ifdef SONDER_PLANT_BUG
+    if (made.error().message.find("/inputs/0") != std::string::npos) sonder::fuzz::planted_bug();
+#endif
     return 0;
   }
-#ifdef SONDER_PLANT_BUG
-  if (made->version.front() > '1') sonder::fuzz::planted_bug();
-#endif
   if (sonder::inspect_text(*made, "fuzz.so").empty()) std::abort();
   const auto schema = sonder::config_schema::parse(made->config_schema_json);
   if (!schema) std::abort();

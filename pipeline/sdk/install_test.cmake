@@ -38,7 +38,7 @@ if(NOT count EQUAL 1 OR NOT "${said}" MATCHES " T sonder_plugin_entry")
 endif()
 
 file(GLOB pkgconfig ${WORK}/prefix/lib*/pkgconfig ${WORK}/prefix/lib*/*/pkgconfig)
-must(${CMAKE_COMMAND} -E env PKG_CONFIG_PATH=${pkgconfig} make -C ${WORK}/example OUT=${WORK}/pkg check)
+must(make -C ${WORK}/example OUT=${WORK}/pkg check PKG_CONFIG_PATH=${pkgconfig})
 
 # A manifest that is no JSON stops the build with its name.
 file(APPEND ${WORK}/example/manifest.json "oops")

@@ -3,12 +3,26 @@
 #include <utf8proc.h>
 
 #include <algorithm>
+#include <array>
 #include <iterator>
 
 namespace sonder::text {
 namespace {
 
+// The scripts of most letters that are asked about, so that they cost no call into the library.
+constexpr char32_t cached_below = 0x2000;
+
+struct category_cache {
+  std::array<std::uint8_t, cached_below> of;
+  category_cache() noexcept {
+    for (char32_t value = 0; value < cached_below; ++value)
+      of[value] = std::uint8_t(utf8proc_category(utf8proc_int32_t(value)));
+  }
+};
+
 utf8proc_category_t category(char32_t value) noexcept {
+  static const category_cache cache;
+  if (value < cached_below) return utf8proc_category_t(cache.of[value]);
   return value > 0x10FFFF ? UTF8PROC_CATEGORY_CN : utf8proc_category(utf8proc_int32_t(value));
 }
 

@@ -93,7 +93,7 @@ class bounded_writer {
   }
   bool put(std::string_view bytes) {
     if (room_ - size_ < bytes.size()) return false;
-    size_ += bytes.copy(to_ + size_, bytes.size());
+    for (const char byte : bytes) to_[size_++] = byte;
     return true;
   }
   bool put(char32_t value) {
@@ -131,6 +131,41 @@ bool put_plain(char32_t value, bounded_writer& out) {
   return true;
 }
 
+/// What every character before `decomposed_below` folds to, so that a text pays for no search.
+class plain_forms {
+ public:
+  static constexpr std::uint8_t too_long = 0xFF;
+  struct form {
+    char bytes[3];
+    std::uint8_t size;  // or too_long
+  };
+
+  plain_forms() noexcept {
+    for (char32_t value = 0x80; value < decomposed_below; ++value) {
+      form& made = forms_[value];
+      bounded_writer out(made.bytes, sizeof made.bytes);
+      const char32_t folded = fold(value);
+      const bool fits = folded < 0x80 ? out.put(char(folded)) : put_plain(folded, out);
+      made.size = fits ? std::uint8_t(out.size()) : too_long;
+    }
+  }
+  [[nodiscard]] const form& of(char32_t value) const { return forms_[value]; }
+
+ private:
+  std::array<form, decomposed_below> forms_{};
+};
+
+// `value` is not ASCII.
+bool put_folded(char32_t value, bounded_writer& out) {
+  static const plain_forms forms;
+  if (value < decomposed_below) {
+    if (const auto& form = forms.of(value); form.size != plain_forms::too_long)
+      return out.put({form.bytes, form.size});
+  }
+  const char32_t folded = fold(value);
+  return folded < 0x80 ? out.put(char(folded)) : put_plain(folded, out);
+}
+
 }  // namespace
 
 std::size_t fold_diacritics(std::string_view text, char* to, std::size_t room) noexcept {
@@ -142,8 +177,7 @@ std::size_t fold_diacritics(std::string_view text, char* to, std::size_t room) n
     }
     if (is_ascii(text[at])) return 0;
     const code_point point = decode(text, at);
-    const char32_t value = fold(point.value);
-    if (value < 0x80 ? !out.put(char(value)) : !put_plain(value, out)) return 0;
+    if (!put_folded(point.value, out)) return 0;
     at += point.bytes;
   }
   return out.size();

@@ -80,12 +80,14 @@ class CommandsTest(unittest.TestCase):
         self.place.run("topics", "--data-dir", self.place.folder / "empty", expect=3)
         self.place.run("schemas", "show", "consnt", "--dir", "schemas", expect=3)
         self.place.run("demo", "--input", "no/such.csv", expect=3)
+        self.place.run("produce", "journal", "no/such.jsonl", "--config", QUICKSTART, expect=3)
 
     def test_messages_name_the_nearest(self):
         said = self.place.run("schemas", "show", "consnt", "--dir", "schemas", expect=3).stderr
         self.assertIn('did you mean "consent"?', said)
         said = self.place.run("produce", "jornal", "--config", QUICKSTART, stdin="", expect=3).stderr
         self.assertIn('did you mean "journal"?', said)
+        self.assertIn('did you mean "run"?', self.place.run("rnn", expect=2).stderr)
 
     def test_what_is_produced_is_consumed_from_each_form(self):
         folder = self.place.folder
@@ -108,6 +110,38 @@ class CommandsTest(unittest.TestCase):
         said = self.place.run("produce", "journal", "--config", QUICKSTART, stdin=good + "\n{\"text\": 7}\n", expect=4).stderr
         self.assertIn("standard input:2", said)
         self.assertEqual(len(self.place.records("journal")), 1)
+
+    def test_rows_before_one_without_subject_stay_and_are_counted(self):
+        folder = self.place.folder
+        text = {"type": ["null", "string"], "default": None}
+        (folder / "note.avsc").write_text(json.dumps({"type": "record", "name": "note", "fields": [{"name": "who", **text}]}))
+        where = ["--data-dir", folder / "notes"]
+        said = self.place.run("produce", "notes", "--schema", folder / "note.avsc", "--subject", "who", "--partitions", 1, *where,
+                              stdin='{"who":"ana"}\n{"who":"ben"}\n{"who":null}\n', expect=4).stderr
+        self.assertIn("2 records to notes", said)
+        self.assertIn("record 3", said)
+        out = self.place.run("consume", "notes", "--from-beginning", "--until-end", *where).stdout
+        self.assertEqual([json.loads(line)["value"]["who"] for line in out.splitlines()], ["ana", "ben"])
+
+    def test_produce_counts_what_was_taken_before_the_worker_went_away(self):
+        rows = self.place.folder / "rows.jsonl"
+        row = json.dumps({"subject_id": "ana", "event_id": "e", "at": 1, "text": "x" * 200})
+        rows.write_text((row + "\n") * 400_000)
+        worker = self.place.start("run", QUICKSTART)
+        self.addCleanup(lambda: (worker.poll() is None and worker.kill(), worker.communicate()))
+        stored = lambda: len(self.place.run("topics", "--config", QUICKSTART, "--json", expect=None).stdout)
+        self.wait(lambda: stored() > 0)
+        producer = self.place.start("produce", "journal", rows, "--config", QUICKSTART)
+        self.addCleanup(lambda: (producer.poll() is None and producer.kill(), producer.communicate()))
+        end = lambda: sum(p["end"] for line in self.place.run("topics", "--config", QUICKSTART, "--json").stdout.splitlines()
+                          for p in json.loads(line)["partitions"] if json.loads(line)["topic"] == "journal")
+        self.wait(lambda: end() > 0)
+        worker.kill()
+        said = producer.communicate(timeout=60)[1]
+        self.assertEqual(producer.returncode, 4, said)
+        counted = int(re.search(r"([\d,]+) records to journal", said)[1].replace(",", ""))
+        self.assertGreater(counted, 0, said)
+        self.assertLessEqual(counted, end())
 
     def test_a_worker_serves_others_while_it_runs_and_drains_when_told(self):
         port = free_port()

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """The quickstart flow on made-up people and on real text, held against the rules as this program understands them."""
 import collections
+import csv
 import json
+import random
 import sys
 import unittest
 
@@ -106,19 +108,85 @@ class QuickstartTest(unittest.TestCase):
         without = sorted(json.dumps(r["value"], sort_keys=True) for r in self.place.records("insight"))
         self.assertEqual(with_all, without)
 
-    def test_real_questions_pass_the_flow(self):
-        data = data_folder()
-        file = data / "counsel-chat/questions.csv" if data else None
-        if file is None or not file.exists():
-            self.skipTest("counsel-chat is not there; set SONDER_DATA")
-        header = file.read_text(encoding="utf-8").split("\n", 1)[0].strip().split(",")
-        column = next(c for c in ("questionText", "text", "question", header[-1]) if c in header)
-        made = json.loads(self.place.run("demo", "--config", QUICKSTART, "--input", file, "--text", column, "--consenting", 0.8,
-                                         "--json", "--quiet").stdout)
-        summary, _ = self.run_flow()
+    def test_real_text_with_planted_identifiers_comes_out_clean_and_only_for_those_who_agreed(self):
+        texts = real_texts()
+        if texts is None:
+            self.skipTest("counsel-chat and goemotions are not there; set SONDER_DATA (made-up texts are tested above)")
+        rng = random.Random(20261121)
+        subjects = [f"subject-{i:04d}-of-the-test" for i in range(400)]
+        consent = [decision for s in subjects for decision in decisions_of(s, rng)]
+        journal, planted = [], []
+        for i, text in enumerate(texts):
+            secret, sentence = plant(i, rng)
+            planted.append(secret)
+            at = 1_700_000_000_000 + i * 60_000
+            journal.append({"event_id": f"event-{i:06d}-of-the-test", "subject_id": rng.choice(subjects), "at": at,
+                            "text": f"{text} {sentence}" if i % 2 else f"{sentence} {text}"})
+        self.load(journal, consent)
+        summary, said = self.run_flow()
         self.assert_counts_hold(summary)
-        self.assertEqual(summary["records_in"], made["entries"])
-        self.assertGreater(len(self.place.records("insight")), 0)
+        self.assertEqual(summary["records_in"], len(journal))
+
+        by_subject = collections.defaultdict(list)
+        for decision in consent:
+            by_subject[decision["subject_id"]].append(decision)
+        expected = [e for e in journal if allowed(by_subject[e["subject_id"]], e)]
+        out = [r["value"] for r in self.place.records("insight")]
+        self.assertEqual(collections.Counter(v["at"] // 60000 for v in out),
+                         collections.Counter(e["at"] // 60000 for e in expected))
+        shown = "\n".join([said, json.dumps(summary)] + [json.dumps(r, ensure_ascii=False) for topic in ("insight", "dead_letter")
+                                                        for r in self.place.records(topic)])
+        secrets = set(planted) | set(subjects) | {e["event_id"] for e in journal}
+        leaked = [v for v in secrets if v in shown]
+        self.assertEqual(len(leaked), 0, f"{len(leaked)} of {len(secrets)} identifiers came out, such as {leaked[:5]}")
+
+
+def real_texts():
+    """What people wrote: all of counsel-chat, and as much of goemotions again; None where they are not to be had."""
+    data = data_folder()
+    files = [data / "counsel-chat/questions.csv", data / "goemotions/dev.tsv"] if data else []
+    if not files or not all(f.exists() for f in files):
+        return None
+    with open(files[0], newline="", encoding="utf-8") as rows:
+        table = list(csv.DictReader(rows))
+    column = max(table[0], key=lambda c: sum(len(r[c] or "") for r in table))
+    texts = [r[column] for r in table if r[column]]
+    with open(files[1], encoding="utf-8") as rows:
+        texts += [line.split("\t")[0] for line in rows][:2000]
+    return texts
+
+
+def decisions_of(subject, rng):
+    """None, a grant, a refusal, or a grant that was withdrawn, all before or among the events."""
+    purpose = {"subject_id": subject, "purpose": "ServicePersonalisation"}
+    kind = rng.choice(["none", "granted", "granted", "granted", "denied", "withdrawn"])
+    if kind == "none":
+        return []
+    first = {**purpose, "decision": "denied" if kind == "denied" else "granted",
+             "at": 1_700_000_000_000 + rng.randint(-1000, 400) * 60_000}
+    last = {**purpose, "decision": "withdrawn", "at": 1_700_000_000_000 + rng.randint(500, 2000) * 60_000}
+    return [first, last] if kind == "withdrawn" else [first]
+
+
+def plant(i, rng):
+    """An identifier that nobody else has, and a sentence that holds it."""
+    digits = "".join(str(rng.randint(0, 9)) for _ in range(7))
+    kinds = [(f"writer{i}.{digits}@example.org", "Write to me at {} please."),
+             (f"https://example.org/u/{i}-{digits}", "My page is {} if you want."),
+             (f"+44 20 7946 {i % 10000:04d}", "You can call {} in the evening."),
+             (f"10.{i % 250}.{rng.randint(0, 250)}.{rng.randint(1, 250)}", "It came from {} last night."),
+             (card(digits), "They charged my card {} twice."),
+             (f"@walker_{i}_{digits}", "Online I am {} everywhere.")]
+    secret, sentence = kinds[i % len(kinds)]
+    return secret, sentence.format(secret)
+
+
+def card(digits):
+    """A Visa number by Luhn's rule."""
+    body = "4" + digits + digits
+    total = sum(sum(divmod(2 * int(d), 10)) if k % 2 == 0 else int(d) for k, d in enumerate(reversed(body)))
+    number = body + str(-total % 10)
+    return " ".join(number[k:k + 4] for k in range(0, 16, 4))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,317 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <thread>
+
+#include "avro/framing.h"
+#include "flow/flow_rig.h"
+#include "flow/schema_notes.h"
+#include "observe/metrics.h"
+
+// What a flow does at its limits: records, tables and state that are too large or too many, stops in the midst of things, and
+// input that is made to end it.
+namespace sonder {
+namespace {
+
+using std::chrono::milliseconds;
+using testing::Each;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Pair;
+using testing::SizeIs;
+
+std::string schema_of(const std::string& name, const std::string& fields) {
+  return R"({"type":"record","name":")" + name + R"(","fields":[)" + fields + "]}";
+}
+// Labelled as data about nobody: what labels allow is tested with the graph.
+std::string field_of(const std::string& name, const std::string& type) {
+  return R"({"name":")" + name + R"(","type":)" + type + R"(,"sonder.privacy":{"categories":[]}})";
+}
+const std::string millis = R"({"type":"long","logicalType":"timestamp-millis"})";
+const std::string micros = R"({"type":"long","logicalType":"timestamp-micros"})";
+const std::string text_type = R"("string")";
+const std::string subject_and_text =
+    field_of("event_id", text_type) + "," + field_of("subject_id", text_type) + "," + field_of("text", text_type);
+
+std::string event(const std::string& id, const std::string& subject, std::int64_t at, const std::string& text = "t") {
+  return R"({"event_id":")" + id + R"(","subject_id":")" + subject + R"(","at":)" + std::to_string(at) + R"(,"text":")" + text + "\"}";
+}
+
+std::string padded(int number, std::size_t size) {
+  auto name = std::to_string(number);
+  name.resize(size, 's');
+  return name;
+}
+
+class FlowSafety : public testing::Test {
+ protected:
+  FlowSafety() {
+    const char* root = std::getenv("SONDER_SOURCE_DIR");
+    schemas = std::string(root == nullptr ? "." : root) + "/schemas";
+    rig.file("event.avsc", schema_of("event", subject_and_text + "," + field_of("at", millis)));
+    rig.file("fine.avsc", schema_of("fine", subject_and_text + "," + field_of("at", micros)));
+    rig.file("counted.avsc", schema_of("counted", field_of("event_id", text_type) + "," + field_of("count", R"("long")")));
+    rig.file("lengths.avsc", schema_of("lengths", field_of("length", R"("long")")));
+    rig.file("quarantine", "a key of the operator's");
+  }
+
+  /// One partition of `events`; `out` of schema `out_schema` from `from`.
+  std::string yaml(const std::string& out_schema, const std::string& stages, const std::string& from,
+                   const std::string& more = "") {
+    return "flow: t\nlog: {kind: embedded, dir: data}\ntopics:\n"
+           "  events: {schema: " + event_schema + ", subject: subject_id, event_time: at, partitions: 1}\n" + topics +
+           "  out: {schema: " + out_schema + ", " + out_options + "carries: [behaviour, quasi_identifier]}\n"
+           "  dead_letter: {schema: " + schemas + "/dead_letter.avsc, partitions: 1}\n"
+           "stages:\n" + stages + "sinks:\n  out: " + from + "\n" + more;
+  }
+
+  std::vector<std::string> dead_letters() {
+    std::vector<std::string> found;
+    for (const auto& json : rig.records("dead_letter")) {
+      const auto cause = json.substr(json.find("\"cause\":") + 9);
+      const auto stage = json.substr(json.find("\"stage\":") + 9);
+      found.push_back(stage.substr(0, stage.find('"')) + ":" + cause.substr(0, cause.find('"')));
+    }
+    return found;
+  }
+
+  /// Asks the worker to stop after `wait`, if it still runs then.
+  result<run_summary> run_and_stop(milliseconds wait) {
+    std::atomic<int> stop{0};
+    rig.options().stop = &stop;
+    std::atomic<bool> over{false};
+    std::thread stopper([&] {
+      const auto until = std::chrono::steady_clock::now() + wait;
+      while (!over && std::chrono::steady_clock::now() < until) std::this_thread::sleep_for(milliseconds(5));
+      stop = 1;
+    });
+    auto ended = rig.try_run();
+    over = true;
+    stopper.join();
+    rig.options().stop = nullptr;
+    return ended;
+  }
+
+  flow_rig rig;
+  std::string schemas;
+  std::string event_schema = "event.avsc";
+  std::string out_options = "key: event_id, partitions: 1, ";
+  std::string topics;
+};
+
+TEST_F(FlowSafety, TakesUpAgainABatchThatAStopInterrupted) {
+  const auto flow = [&](const std::string& how) {
+    out_options = "partitions: 1, ";
+    return yaml("lengths.avsc",
+                "  bad: {plugin: misbehaving, in: {texts: events}, attempts_max: 9, retry: 1m, retry_max: 1m, config: {how: " + how +
+                    ", when: poison}}\n",
+                "bad.out");
+  };
+  rig.flow(flow("retry"));
+  rig.give("events", {event("e1", "ana", 1, "ok"), event("e2", "ana", 2, "poison"), event("e3", "ana", 3, "ok")});
+  const auto ended = run_and_stop(milliseconds(300));
+  ASSERT_TRUE(ended) << ended.error().message;
+  EXPECT_EQ(ended->stopped_because, "signal");
+  EXPECT_THAT(ended->unbalanced, IsEmpty());
+  rig.flow(flow("not"));
+  rig.run();
+  EXPECT_THAT(rig.records("out"), SizeIs(3));
+}
+
+TEST_F(FlowSafety, ClosesAnEpochBeforeItsStateIsMoreThanAStoreHolds) {
+  rig.flow(yaml("counted.avsc", "  tally: {plugin: counter, in: {events: events}}\n", "tally.out", "run: {commit_interval: 3s}\n"));
+  std::vector<std::string> rows;
+  for (int i = 0; i < 5'000; ++i) rows.push_back(event("e" + std::to_string(i), padded(i, 4'000), i));
+  rig.give("events", rows);
+  const auto summary = rig.run();
+  EXPECT_EQ(summary.records_out, 5'000U);
+  EXPECT_THAT(dead_letters(), IsEmpty());
+}
+
+TEST_F(FlowSafety, LoadsATableThatIsLargerThanAnEpochMayBe) {
+  topics = "  consent: {schema: " + schemas +
+           "/consent.avsc, subject: subject_id, key: [subject_id, purpose], event_time: at, role: table, partitions: 1}\n";
+  out_options += "purpose: ServicePersonalisation, ";
+  rig.flow(yaml("event.avsc", "  consent: {plugin: consent_filter, in: {events: events, decisions: consent}}\n", "consent.allowed",
+                "run: {commit_interval: 3s}\n"));
+  std::vector<std::string> decisions;
+  for (int i = 0; i < 6'000; ++i) {
+    decisions.push_back(R"({"subject_id":")" + padded(i, 2'000) + R"(","purpose":"ServicePersonalisation","decision":"granted","at":1})");
+  }
+  rig.give("consent", decisions);
+  rig.give("events", {event("first", padded(0, 2'000), 5), event("last", padded(5'999, 2'000), 5), event("nobody", "x", 5)});
+  rig.run();
+  EXPECT_THAT(rig.records("out"), SizeIs(2)) << rig.findings();
+}
+
+TEST_F(FlowSafety, MakesBatchesSmallerWhoseStateDoesNotFit) {
+  rig.flow(yaml("event.avsc", "  hoard: {plugin: hoarder, in: {texts: events}}\n", "hoard.out", "run: {commit_interval: 3s}\n"));
+  std::vector<std::string> rows;
+  for (int i = 0; i < 40; ++i) rows.push_back(event("e" + std::to_string(i), "ana", i, i % 10 == 5 ? "keep 6" : "keep 1"));
+  rig.give("events", rows);
+  const auto summary = rig.run();
+  EXPECT_EQ(summary.records_out, 40U);
+  EXPECT_THAT(dead_letters(), IsEmpty());
+}
+
+TEST_F(FlowSafety, BuriesTheOneRowWhoseStateNeverFits) {
+  rig.flow(yaml("event.avsc", "  hoard: {plugin: hoarder, in: {texts: events}}\n", "hoard.out"));
+  rig.give("events", {event("e1", "ana", 1, "keep 1"), event("e2", "ana", 2, "keep 9"), event("e3", "ana", 3, "keep 1")});
+  const auto summary = rig.run();
+  EXPECT_EQ(summary.records_out, 2U);
+  EXPECT_THAT(dead_letters(), ElementsAre("hoard:bad_output"));
+}
+
+TEST_F(FlowSafety, BuriesRowsThatAskForRetriesForEverAndKeepsTheOrderOfTheRest) {
+  rig.flow(yaml("event.avsc", "  hoard: {plugin: hoarder, in: {texts: events}, attempts_max: 2, retry: 1ms}\n", "hoard.out"));
+  std::vector<std::string> rows;
+  for (int i = 0; i < 64; ++i) rows.push_back(event("e" + std::to_string(i), "ana", i, i % 8 == 0 ? "retry" : "ok"));
+  rig.give("events", rows);
+  rig.run();
+  EXPECT_THAT(dead_letters(), testing::AllOf(SizeIs(8), Each("hoard:retries_exhausted")));
+  std::vector<std::int64_t> times;
+  for (const auto& r : rig.raw("out", 0)) times.push_back(r.timestamp_ms);
+  EXPECT_THAT(times, SizeIs(56));
+  EXPECT_TRUE(std::is_sorted(times.begin(), times.end()));
+}
+
+TEST_F(FlowSafety, TakesACallThatGaveUpUnaskedForAFailure) {
+  rig.flow(yaml("event.avsc", "  hoard: {plugin: hoarder, in: {texts: events}}\n", "hoard.out"));
+  rig.give("events", {event("e1", "ana", 1, "ok"), event("e2", "ana", 2, "cancel"), event("e3", "ana", 3, "ok")});
+  const auto summary = rig.run();
+  EXPECT_EQ(summary.stopped_because, "idle");
+  EXPECT_THAT(rig.records("out"), SizeIs(2));
+  EXPECT_THAT(dead_letters(), ElementsAre("hoard:bad_output"));
+}
+
+TEST_F(FlowSafety, CountsForAPluginHoweverOftenItDoes) {
+  metrics observe;
+  rig.options().observe = &observe;
+  rig.flow(yaml("counted.avsc", "  tally: {plugin: counter, in: {events: events}}\n", "tally.out", "run: {commit_interval: 3s}\n"));
+  std::vector<std::string> rows(66'000, event("e", "ana", 1));
+  rig.give("events", rows);
+  const auto summary = rig.run();
+  EXPECT_EQ(summary.records_out, 66'000U);
+  EXPECT_EQ(observe.value_of("sonder_counter_events_total", {"later"}), 65'999.0);
+  EXPECT_EQ(observe.value_of("sonder_counter_greatest", {}), 66'000.0);
+}
+
+TEST_F(FlowSafety, BuriesARowWhoseSubjectIsTooLongForAStoresKey) {
+  rig.flow(yaml("counted.avsc", "  tally: {plugin: counter, in: {events: events}}\n", "tally.out"));
+  rig.give("events", {event("e1", "ana", 1), event("e2", std::string(5'000, 's'), 2), event("e3", "ana", 3)});
+  rig.run();
+  EXPECT_THAT(rig.records("out"), SizeIs(2));
+  EXPECT_THAT(dead_letters(), ElementsAre("tally:bad_output"));
+}
+
+TEST_F(FlowSafety, SealsNoRecordThatIsTooLargeForADeadLetter) {
+  rig.flow(yaml("event.avsc", "  through: {plugin: passthrough, in: {in: events}}\n", "through.out",
+                "secrets: {q: {file: quarantine}}\nquarantine_key: q\n"));
+  rig.give_raw("events", 0, "k", std::string((16 << 20) - 1, 'x'));
+  rig.give("events", {event("e1", "ana", 1)});
+  const auto summary = rig.run();
+  EXPECT_EQ(summary.records_out, 1U);
+  EXPECT_THAT(rig.records("dead_letter"), ElementsAre(testing::AllOf(HasSubstr(R"("cause":"not_framed")"), HasSubstr(R"("sealed":null)"))));
+}
+
+TEST_F(FlowSafety, KeepsAnEmptyKeyOfACompactedTopic) {
+  out_options = "key: event_id, partitions: 1, compact: true, ";
+  rig.flow(yaml("counted.avsc", "  tally: {plugin: counter, in: {events: events}}\n", "tally.out"));
+  rig.give("events", {event("", "ana", 1), event("e2", "ana", 2)});
+  const auto summary = rig.run();
+  EXPECT_EQ(summary.records_out, 2U);
+  EXPECT_EQ(summary.epochs_discarded, 0U);
+}
+
+TEST_F(FlowSafety, EncodesAKeyThatIsNoText) {
+  out_options = "key: count, partitions: 1, ";
+  rig.flow(yaml("counted.avsc", "  tally: {plugin: counter, in: {events: events}}\n", "tally.out"));
+  ASSERT_THAT(rig.findings(), testing::Not(HasSubstr("error"))) << rig.findings();
+  rig.give("events", {event("e1", "ana", 1), event("e2", "ana", 2)});
+  rig.run();
+  std::vector<std::string> keys;
+  for (const auto& r : rig.raw("out", 0)) keys.emplace_back(as_text(r.key));
+  EXPECT_THAT(keys, ElementsAre("\x02", "\x04"));  // Avro longs
+}
+
+TEST_F(FlowSafety, StampsRecordsInMillisecondsWhateverTheUnitOfTheirTime) {
+  event_schema = "fine.avsc";
+  out_options = "key: event_id, event_time: at, partitions: 1, ";
+  rig.flow(yaml("fine.avsc", "  through: {plugin: passthrough, in: {in: events}}\n", "through.out"));
+  rig.give("events", {event("e1", "ana", 5'000'000)});
+  rig.run();
+  ASSERT_THAT(rig.raw("out", 0), SizeIs(1)) << rig.findings();
+  EXPECT_EQ(rig.raw("out", 0)[0].timestamp_ms, 5'000);
+}
+
+TEST_F(FlowSafety, BuriesWhatATimerBehindEmittedRowsMade) {
+  // first emits each event's subject; second counts those and says when one was idle; bad fails on what it says.
+  out_options = "partitions: 1, ";
+  rig.flow(yaml("lengths.avsc",
+                "  first: {plugin: counter, in: {events: events}, config: {milestone: 1}}\n"
+                "  second: {plugin: counter, in: {events: first.milestones}, config: {idle_ms: 10}}\n"
+                "  bad: {plugin: misbehaving, in: {texts: {from: second.idle, fields: {text: subject_id}}}, config: {how: bad_records, when: ana}}\n",
+                "bad.out"));
+  ASSERT_THAT(rig.findings(), testing::Not(HasSubstr("error"))) << rig.findings();
+  rig.give("events", {event("e1", "ana", 100), event("e2", "ben", 200), event("e3", "cleo", 300)});
+  rig.run();
+  EXPECT_THAT(dead_letters(), ElementsAre("bad:plugin_failed"));
+  EXPECT_THAT(rig.records("out"), ElementsAre(R"({"length":3})"));
+}
+
+TEST_F(FlowSafety, LearnsASchemaWhoseIdCameBeforeIt) {
+  rig.flow(yaml("event.avsc", "  through: {plugin: passthrough, in: {in: events}}\n", "through.out", "run: {commit_interval: 5ms}\n"));
+  rig.give("events", {event("e1", "ana", 1)});
+  const auto value = std::string(as_text(rig.raw("events", 0).at(0).value));
+  const auto body = value.substr(5);
+  rig.run();
+  auto registry = open_log_registry(rig.on());
+  ASSERT_TRUE(registry);
+  const auto known = parse_schema(schema_of("event", subject_and_text + "," + field_of("at", millis) + "," + field_of("more", text_type)));
+  const auto next = parse_schema(schema_of("event", subject_and_text + "," + field_of("at", millis) + "," + field_of("most", text_type)));
+  ASSERT_TRUE(known && next);
+  const auto id = (*registry)->register_schema("other", **known);
+  ASSERT_TRUE(id);
+  const auto framed = [&](const std::string& rest) {
+    buffer frame;
+    append_frame(*id + 1, frame);
+    return std::string(as_text({frame.data(), frame.size()})) + rest;
+  };
+  std::atomic<int> stop{0};
+  rig.options().until_idle = false;
+  rig.options().stop = &stop;
+  std::thread worker([&] { EXPECT_TRUE(rig.try_run()); });
+  const auto wait_for = [&](const std::string& topic, std::size_t count) {
+    for (int i = 0; i < 500 && rig.raw(topic, 0).size() < count; ++i) std::this_thread::sleep_for(milliseconds(10));
+    return rig.raw(topic, 0).size();
+  };
+  rig.give_raw("events", 0, "k", framed("before its schema"));
+  EXPECT_EQ(wait_for("dead_letter", 1), 1U);
+  EXPECT_EQ(*(*registry)->register_schema("another", **next), *id + 1);
+  rig.give_raw("events", 0, "k", framed(body + std::string(1, '\0')));
+  EXPECT_EQ(wait_for("out", 2), 2U);
+  stop = 1;
+  worker.join();
+  EXPECT_THAT(dead_letters(), ElementsAre("source:unknown_schema"));
+}
+
+TEST_F(FlowSafety, IsIdleWhileOnlyACycleGoesOn) {
+  topics = "  loop: {schema: event.avsc, partitions: 1, feedback: true, carries: [behaviour, quasi_identifier]}\n";
+  rig.flow(yaml("event.avsc",
+                "  through: {plugin: passthrough, in: {in: events}}\n"
+                "  round: {plugin: passthrough, in: {in: loop}}\n",
+                "through.out\n  loop: round.out", "run: {commit_interval: 5ms}\n"));
+  ASSERT_THAT(rig.findings(), testing::Not(HasSubstr("error"))) << rig.findings();
+  rig.give("loop", {event("again", "ana", 1)});
+  rig.give("events", {event("e1", "ana", 1)});
+  const auto ended = run_and_stop(milliseconds(10'000));
+  ASSERT_TRUE(ended) << ended.error().message;
+  EXPECT_EQ(ended->stopped_because, "idle");
+  EXPECT_THAT(rig.records("out"), SizeIs(1));
+}
+
+}  // namespace
+}  // namespace sonder
