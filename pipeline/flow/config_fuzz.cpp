@@ -22,9 +22,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (const char* profile : {"", "fast"}) {
     sonder::config_overrides overrides;
     overrides.profile = profile;
-    // The start of the input also serves as an override, so that `--set` meets odd paths and
-    // values.
-    const auto line = yaml.substr(0, yaml.find('\n'));
+    // The first line also serves as an override, so that `--set` meets odd paths and values; as a
+    // comment it leaves the rest to be YAML.
+    auto line = yaml.substr(0, yaml.find('\n'));
+    if (line.starts_with('#')) line.remove_prefix(1);
     if (const auto equals = line.find('='); equals != std::string_view::npos) {
       overrides.set.emplace_back(line.substr(0, equals), line.substr(equals + 1));
     }

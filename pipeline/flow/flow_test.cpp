@@ -2,9 +2,11 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <fstream>
 #include <thread>
 
 #include "flow/flow_rig.h"
+#include "observe/log.h"
 
 namespace sonder {
 namespace {
@@ -247,6 +249,25 @@ INSTANTIATE_TEST_SUITE_P(Each, Misbehaviour,
                                          std::pair{"nonsense_reason", "bad_output"}, std::pair{"wrong_length", "bad_output"},
                                          std::pair{"bad_utf8", "bad_output"}, std::pair{"left_out", "bad_output"}),
                          [](const auto& each) { return std::string(each.param.first); });
+
+TEST_F(FlowTest, SaysOnceInTheLogWhatWasWrongWithAPluginsAnswer) {
+  rig.flow(yaml("lengths.avsc", "  bad: {plugin: misbehaving, in: {texts: events}, config: {how: wrong_length, when: poison}}\n", "bad.out"));
+  rig.give("events", {event("e1", "ana", 1, "poison"), event("e2", "ana", 2, "poison"), event("e3", "ana", 3, "ok")});
+  const auto file = (rig.folder() / "lines").string();
+  log_options form{.form = log_form::json};
+  form.file = file;
+  auto lines = logger::open(form);
+  ASSERT_TRUE(lines);
+  rig.options().lines = lines->get();
+  rig.run();
+  lines->reset();
+  std::ifstream in(file);
+  const std::string said(std::istreambuf_iterator<char>(in), {});
+  EXPECT_THAT(said, HasSubstr("a plugin's row is dead-lettered"));
+  EXPECT_THAT(said, HasSubstr(R"("stage":"bad","plugin":"misbehaving","cause":"bad_output","because":"column \"length\")"));
+  EXPECT_EQ(said.find("is dead-lettered"), said.rfind("is dead-lettered"));
+  EXPECT_THAT(said, testing::Not(HasSubstr("poison")));
+}
 
 TEST_F(FlowTest, MakesANewInstanceOnceAfterAFatalCall) {
   rig.flow(yaml("lengths.avsc", "  bad: {plugin: misbehaving, in: {texts: events}, config: {how: fatal_once}}\n", "bad.out"));

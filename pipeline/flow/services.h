@@ -62,6 +62,7 @@ class module_services {
   module_services(const module_services&) = delete;
   module_services& operator=(const module_services&) = delete;
   [[nodiscard]] const sonder_host& host() const noexcept { return host_; }
+  [[nodiscard]] logger* lines() const noexcept { return lines_; }
 
  private:
   static const void* find(const sonder_host* host, const char* id);

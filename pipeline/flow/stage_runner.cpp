@@ -4,6 +4,7 @@
 #include <chrono>
 #include <thread>
 
+#include "observe/log.h"
 #include "plugin/library.h"
 
 namespace sonder {
@@ -28,10 +29,8 @@ void release(ArrowArray& array) {
   array.release = nullptr;
 }
 
-std::string message_of(const sonder_error& e) {
-  const auto* end = std::find(std::begin(e.message), std::end(e.message), '\0');
-  return {std::begin(e.message), end};
-}
+/// What a plugin said of a call that failed: one line of UTF-8, whatever it wrote.
+std::string message_of(const sonder_error& e) { return read_answer(SONDER_FATAL, e).message; }
 
 /// Lends a lent array again, from row `first` on.
 ArrowArray slice(const ArrowArray& from, std::int64_t first, std::int64_t count) {
@@ -124,6 +123,7 @@ struct stage_runner::call {
   std::int64_t first = 0;
   std::int64_t count = 0;
   std::string violation;                        ///< what broke the contract, for the operator
+  std::string said;                             ///< why the last call failed, as the plugin or the contract has it
   const manifest* of = nullptr;
 
   static std::int32_t emit(void* ctx, std::uint32_t port, const std::int64_t* rows, std::int64_t count, ArrowArray* array);
@@ -411,8 +411,16 @@ status stage_runner::check_output(call& c, std::int64_t count) {
       if (!write.column.nullable) return fail(errc::invalid, "column \"" + write.name + "\" is missing and its type has no null");
       continue;
     }
-    if (auto ok = check_array(c.columns[w], write.column, count); !ok) {
+    // Entries of rows that do not pass are ignored: they may be null in any column.
+    auto allowed = write.column;
+    allowed.nullable = allowed.nullable || !all_pass;
+    if (auto ok = check_array(c.columns[w], allowed, count); !ok) {
       return fail(errc::invalid, "column \"" + write.name + "\": " + ok.error().message);
+    }
+    for (std::int64_t i = 0; !all_pass && !write.column.nullable && i < count; ++i) {
+      if (c.verdicts[static_cast<std::size_t>(c.first + i)] == SONDER_PASS && is_null(c.columns[w], i)) {
+        return fail(errc::invalid, "column \"" + write.name + "\": null in a row that passes, and its type has no null");
+      }
     }
   }
   return {};
@@ -454,6 +462,7 @@ template <class Call>
 result<std::int32_t> stage_runner::answer_of(call& c, Call once) {
   sonder_error error = empty_error();
   auto answer = with_retries(c, error, once);
+  if (answer != SONDER_OK) c.said = answer == answered_nonsense ? c.violation : message_of(error);
   if (answer == SONDER_FATAL && !remade_) {
     remade_ = true;
     if (auto ok = make_instance(); !ok) return tl::unexpected(ok.error());
@@ -498,10 +507,21 @@ status stage_runner::run_range(call& c, std::int64_t first, std::int64_t count, 
                        : *answer == answered_nonsense ? host_cause::bad_output
                                                       : host_cause::plugin_failed;
     c.cause[static_cast<std::size_t>(first)] = static_cast<std::uint8_t>(cause) + 1;
+    warn_once(cause, c.said);
     return keep_columns(c, first, 1, whole);
   }
   SONDER_TRY(run_range(c, first, count / 2, false));
   return run_range(c, first + count / 2, count - count / 2, false);
+}
+
+/// The first row of each cause leaves a line in the log, with the reason in full; counts tell how many there were.
+void stage_runner::warn_once(host_cause cause, const std::string& why) {
+  auto& told = told_[static_cast<std::size_t>(cause)];
+  auto* lines = module_.services().lines();
+  if (told || lines == nullptr) return;
+  told = true;
+  lines->write(log_level::warning, "a plugin's row is dead-lettered; further ones of this cause are only counted",
+               {{"stage", stage_.options.name}, {"plugin", stage_.of.id}, {"cause", name(cause)}, {"because", why}});
 }
 
 /// Takes over the columns and rows of a call that counts. Parts of a batch are put together row after row; a row that was given

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -115,6 +116,7 @@ class stage_runner {
   [[nodiscard]] status pass_on(call& c, const row_base& allowed, edge_rows& out);
   [[nodiscard]] status settle(call& c, const row_base& allowed);
   [[nodiscard]] bool sleep_ms(std::int64_t ms) const;
+  void warn_once(host_cause cause, const std::string& why);
 
   const graph& flow_;
   const stage_module& module_;
@@ -123,6 +125,7 @@ class stage_runner {
   instance_services services_;
   void* instance_ = nullptr;
   bool buries_what_does_not_fit_ = false;
+  std::array<bool, host_causes> told_{};  ///< causes that the log has a line of already
   bool remade_ = false;                 ///< a FATAL has cost an instance already
   std::vector<ArrowSchema> schemas_;    ///< per input: "+s" of its reads
   std::unique_ptr<call> call_;

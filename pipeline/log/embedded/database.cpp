@@ -47,6 +47,9 @@ rocksdb::Options database_options(const embedded_options& options) {
   o.stats_dump_period_sec = 0;
   o.stats_persist_period_sec = 0;
   o.max_write_buffer_number = 2;
+  // A write that a crash cut short at the very end is dropped. RocksDB's default would as quietly drop everything from a damaged
+  // place in the middle on, committed epochs among it.
+  o.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
   return o;
 }
 

@@ -240,6 +240,36 @@ TEST_F(EmbeddedLog, RefusesToReadWhatIsNotThere) {
   EXPECT_FALSE(std::filesystem::exists(folder_ / "format"));
 }
 
+TEST_F(EmbeddedLog, RefusesAWriteAheadLogThatIsDamagedInTheMiddleRatherThanLoseWhatFollows) {
+  open();
+  topic({.name = "t"});
+  for (int i = 0; i < 50; ++i) must(append_to(*log_, "t", 0, {{"k", std::string(5000, 'v')}}));
+  log_.reset();
+  int damaged = 0;
+  for (const auto& file : std::filesystem::directory_iterator(folder_ / "db")) {
+    if (file.path().extension() != ".log" || file.file_size() < 200'000) continue;
+    std::fstream written(file.path(), std::ios::in | std::ios::out | std::ios::binary);
+    written.seekp(100'000);
+    written << std::string(300, 'x');
+    ++damaged;
+  }
+  ASSERT_EQ(damaged, 1);
+  EXPECT_EQ(refusal().code, errc::corrupt);
+}
+
+TEST_F(EmbeddedLog, DropsOnlyTheWriteThatACrashCutShortAtTheEnd) {
+  open();
+  topic({.name = "t"});
+  for (int i = 0; i < 10; ++i) must(append_to(*log_, "t", 0, {{"k", std::string(5000, 'v')}}));
+  log_.reset();
+  for (const auto& file : std::filesystem::directory_iterator(folder_ / "db")) {
+    if (file.path().extension() != ".log" || file.file_size() < 50'000) continue;
+    std::filesystem::resize_file(file.path(), file.file_size() - 1'000);
+  }
+  open();
+  EXPECT_EQ(log_->offsets("t", 0)->end, 9);
+}
+
 TEST_F(EmbeddedLog, TellsOfDamagedRecords) {
   auto options = plain();
   open(options);
