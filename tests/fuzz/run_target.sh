@@ -7,7 +7,8 @@ usage() {
   cat <<'END'
 Usage: run_target.sh clean|planted TARGET FOLDER SEEDS SECONDS [WORDS]
 
-Mutates the files in SEEDS with TARGET for SECONDS, with the words in the file WORDS. What it learns stays in FOLDER/corpus, inputs that break it in FOLDER.
+Mutates the files in SEEDS with TARGET for SECONDS, with the words in the file WORDS. What it learns stays in FOLDER/corpus,
+inputs that break it in FOLDER.
 
   SONDER_FUZZ_SECONDS  clean runs take as long as this instead
   SONDER_FUZZ_RUNS     clean runs take this many inputs, however long that lasts (unless SONDER_FUZZ_SECONDS is given too)
