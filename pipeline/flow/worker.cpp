@@ -138,8 +138,23 @@ result<run_summary> run_worker(std::shared_ptr<const graph> flow, log& on, const
   coordinator tasks(context, *pool, options, observe.get());
   SONDER_TRY(tasks.start());
   deadline_watch deadlines(tasks.calls(), options);
+  if (options.lines != nullptr) {
+    options.lines->write(log_level::info, "worker runs",
+                         {{"flow", flow->options.name},
+                          {"tasks", static_cast<std::int64_t>(flow->partitions)},
+                          {"stages", static_cast<std::int64_t>(flow->stages.size())}});
+  }
   run_summary summary;
-  if (auto ok = tasks.run(summary); !ok) return tl::unexpected(ok.error());
+  const auto ended = tasks.run(summary);
+  if (options.lines != nullptr) {
+    options.lines->write(ended ? log_level::info : log_level::error, "worker ends",
+                         {{"flow", flow->options.name},
+                          {"because", summary.stopped_because},
+                          {"records_in", static_cast<std::int64_t>(summary.records_in)},
+                          {"records_out", static_cast<std::int64_t>(summary.records_out)},
+                          {"epochs_committed", static_cast<std::int64_t>(summary.epochs_committed)}});
+  }
+  if (!ended) return tl::unexpected(ended.error());
   return summary;
 }
 
