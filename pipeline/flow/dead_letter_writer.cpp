@@ -1,5 +1,3 @@
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <sodium.h>
 
 #include <algorithm>
@@ -118,9 +116,7 @@ void dead_letter_writer::fill(const letter& of, std::int64_t now_ms, bool with_b
     columns_[key_id].append_null();
   } else {
     digest keyed{};
-    unsigned int size = 0;
-    HMAC(EVP_sha256(), quarantine_key_.data(), static_cast<int>(quarantine_key_.size()), record.value.data(), record.value.size(),
-         keyed.data(), &size);
+    crypto_auth_hmacsha256(keyed.data(), record.value.data(), record.value.size(), as_bytes(quarantine_key_).data());
     put(value_hash, keyed);
     if (with_bytes) {
       put(sealed, seal(record));

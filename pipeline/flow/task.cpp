@@ -82,11 +82,14 @@ status task::reset() {
 }
 
 void task::take_in_commit() {
-  if (!committed_.exchange(false, std::memory_order_acq_rel)) return;
+  if (!committed_.load(std::memory_order_acquire)) return;
   for (auto& stage : stages_) stage->services().committed();
   context_.uncommitted_bytes.fetch_sub(static_cast<std::int64_t>(other_->bytes), std::memory_order_relaxed);
   other_->clear();
+  // In this order: the other way round, `sealed()` would for a moment show what is committed already, and it would be committed
+  // again.
   sealed_.store(nullptr, std::memory_order_release);
+  committed_.store(false, std::memory_order_release);
 }
 
 void task::seal() {

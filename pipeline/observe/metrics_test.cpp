@@ -63,8 +63,8 @@ std::vector<std::string> written_rows() {
 void touch_all(metrics& of) {
   for (const auto& spec : of.specs()) {
     const auto value = [&](std::size_t i) {
-      return std::string_view(spec.labels[i].values.empty() ? "some"
-                                                            : spec.labels[i].values.front());
+      const auto& values = spec.labels[i].values;
+      return values.empty() ? std::string_view("some") : std::string_view(values.front());
     };
     const auto touch = [&](metrics::label_values values) {
       if (spec.type == metric_type::counter) of.counter_of(spec.name, values).add();

@@ -46,7 +46,12 @@ struct host::parts {
     for (const auto& port : declared.inputs)
       batches.push_back(std::make_unique<offered_batch>(port));
     make_module();
-    make_instance();
+    try {
+      make_instance();
+    } catch (...) {  // this object's destructor does not run then
+      library->calls().module_destroy(module);
+      throw;
+    }
   }
   ~parts() {
     if (instance != nullptr) library->calls().instance_destroy(instance);

@@ -75,7 +75,7 @@ class misbehaving {
     if (is("fatal")) return sp::status::fatal("cannot go on");
     if (is("fatal_once") && module_.fatal_calls++ == 0)
       return sp::status::fatal("the first call only");
-    if (is("nonsense_status")) return {static_cast<sonder_status>(77), "what is that?"};
+    if (is("nonsense_status")) return {77, "what is that?"};
     return {};
   }
 

@@ -64,7 +64,7 @@ namespace sonder::plugin {
 class [[nodiscard]] status {
  public:
   status() = default;
-  status(sonder_status code, std::string message, std::uint32_t retry_after_ms = 0)
+  status(std::int32_t code, std::string message, std::uint32_t retry_after_ms = 0)
       : code_(code), retry_after_ms_(retry_after_ms), message_(std::move(message)) {}
 
   static status ok() { return {}; }
@@ -78,12 +78,12 @@ class [[nodiscard]] status {
   static status cancelled() { return {SONDER_CANCELLED, "cancelled by the host"}; }
 
   [[nodiscard]] bool is_ok() const { return code_ == SONDER_OK; }
-  [[nodiscard]] sonder_status code() const { return code_; }
+  [[nodiscard]] std::int32_t code() const { return code_; }
   [[nodiscard]] std::uint32_t retry_after_ms() const { return retry_after_ms_; }
   [[nodiscard]] const std::string& message() const { return message_; }
 
  private:
-  sonder_status code_ = SONDER_OK;
+  std::int32_t code_ = SONDER_OK;  // a number, as it crosses the boundary
   std::uint32_t retry_after_ms_ = 0;
   std::string message_;
 };
@@ -547,7 +547,7 @@ class replace_entry {
 
 namespace detail {
 
-inline std::int32_t answer(sonder_error* error, sonder_status code, std::string_view message,
+inline std::int32_t answer(sonder_error* error, std::int32_t code, std::string_view message,
                            std::uint32_t retry_after_ms = 0) noexcept {
   if (error != nullptr && code != SONDER_OK) {
     error->retry_after_ms = retry_after_ms;
