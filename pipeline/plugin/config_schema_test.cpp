@@ -215,8 +215,10 @@ class generator {
 };
 
 TEST(ConfigSchema, AgreesWithPythonsJsonschemaOnRandomSchemasAndValues) {
-  if (std::system("python3 -c 'import jsonschema' 2>/dev/null") != 0) {
-    GTEST_SKIP() << "Python's jsonschema is not installed";
+  const char* given = std::getenv("SONDER_PYTHON");
+  const std::string python = given == nullptr || *given == '\0' ? "python3" : given;
+  if (std::system(("'" + python + "' -c 'import jsonschema' 2>/dev/null").c_str()) != 0) {
+    GTEST_SKIP() << "Python's jsonschema is not installed; ops/setup --tests brings it";
   }
   const char* seed_text = std::getenv("SONDER_SEED");
   const auto seed = seed_text == nullptr ? 20'261'121ULL : std::strtoull(seed_text, nullptr, 10);
@@ -238,7 +240,7 @@ TEST(ConfigSchema, AgreesWithPythonsJsonschemaOnRandomSchemasAndValues) {
     std::ofstream out(path);
     for (const auto& line : lines) out << line << '\n';
   }
-  const auto command = "python3 '" SONDER_CONFIG_ORACLE "' < '" + path + "'";
+  const auto command = "'" + python + "' '" SONDER_CONFIG_ORACLE "' < '" + path + "'";
   FILE* answers = ::popen(command.c_str(), "r");
   ASSERT_NE(answers, nullptr);
   int valid = 0;
