@@ -14,7 +14,7 @@ worker_metrics::worker_metrics(const task_context& context, metrics& to)
       epoch_(to.histogram_of(metric::epoch_seconds)),
       committed_(to.counter_of(metric::epochs, {"committed"})),
       discarded_(to.counter_of(metric::epochs, {"discarded"})),
-      blocked_(to.counter_of(metric::blocked_seconds, {context.flow->options.name, "outbox"})),
+      blocked_(to.counter_of(metric::blocked_seconds, {context.flow->options.name})),
       outbox_(to.gauge_of(metric::outbox_bytes)) {
   const auto& flow = *context.flow;
   for (const auto& source : flow.sources) nodes_.push_back(make_node(source.topic.name, "source", {}));
@@ -140,7 +140,7 @@ void worker_metrics::sample(task& t) {
 void worker_metrics::sample(std::int64_t outbox_bytes, std::uint64_t records_left, std::size_t state_bytes) {
   outbox_.set(static_cast<double>(outbox_bytes));
   to_.gauge_of(metric::source_lag, {context_.flow->options.name}).set(static_cast<double>(records_left));
-  to_.gauge_of(metric::store_bytes, {context_.flow->options.name, "all", "cache"}).set(static_cast<double>(state_bytes));
+  to_.gauge_of(metric::store_bytes, {context_.flow->options.name}).set(static_cast<double>(state_bytes));
 }
 
 deadline_watch::deadline_watch(std::vector<call_watch*> calls, const worker_options& options)
