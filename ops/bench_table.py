@@ -1,4 +1,4 @@
-"""Joins what Google Benchmark and `sonder run --json` wrote into one table: bench_table.py FOLDER_IN FOLDER_OUT."""
+"""Joins what Google Benchmark and bench_flow.py wrote into one table: bench_table.py FOLDER_IN FOLDER_OUT."""
 import datetime
 import json
 import os
@@ -27,15 +27,20 @@ def quantity(value):
 
 
 def benchmarks(folder):
+    """One row a benchmark: of its turns the middle one by CPU time."""
     for path in sorted(folder.glob("*.json")):
         text = path.read_text()
+        turns = {}
         for b in json.loads(text)["benchmarks"] if text.strip() else []:
-            if b.get("run_type") == "aggregate":
+            if b.get("run_type") != "aggregate":
+                turns.setdefault(b["name"], []).append(b)
+        for name, of in turns.items():
+            row = {"program": path.stem, "name": name}
+            wrong = next((b for b in of if b.get("error_occurred")), None)
+            if wrong:
+                yield {**row, "error": wrong.get("error_message", "failed")}
                 continue
-            row = {"program": path.stem, "name": b["name"]}
-            if b.get("error_occurred"):
-                yield {**row, "error": b.get("error_message", "failed")}
-                continue
+            b = sorted(of, key=lambda turn: turn["cpu_time"])[len(of) // 2]
             counters = {k: v for k, v in b.items() if isinstance(v, (int, float)) and k not in (
                 "family_index", "per_family_instance_index", "repetitions", "repetition_index", "threads", "iterations",
                 "real_time", "cpu_time")}
@@ -43,39 +48,82 @@ def benchmarks(folder):
                    "iterations": b["iterations"], "counters": counters}
 
 
-def flows(folder):
-    for path in sorted(folder.glob("*.flow")):
-        summary = json.loads(path.read_text().strip().splitlines()[-1])
-        yield {"name": path.stem, "summary": summary}
+def flow_result(folder):
+    path = folder / "flow.result"
+    return json.loads(path.read_text()) if path.exists() else None
 
 
-def find(value, key):
-    if isinstance(value, dict):
-        if key in value:
-            return value[key]
-        value = list(value.values())
-    for item in value if isinstance(value, list) else []:
-        hit = find(item, key)
-        if hit is not None:
-            return hit
-    return None
+BATCH_RECORDS = 256  # of flow_bench
 
 
-def markdown(machine, rows, runs):
+def goals(rows, flow):
+    """What was asked for, with what was measured: (what, goal, measured, unit, whether it is met)."""
+    cpu_ns = {r["name"]: r["cpu_time"] * {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}[r["unit"]] for r in rows if "error" not in r}
+    counters = {r["name"]: r["counters"] for r in rows if "error" not in r}
+    rates = {f["name"]: f["entries_per_second"] for f in flow["flows"]} if flow else {}
+
+    def goal(what, limit, at_most, unit, measure):
+        try:
+            measured = measure()
+        except KeyError:  # was left out by --filter, or failed
+            return
+        met = measured <= limit if at_most else measured >= limit
+        yield {"what": what, "goal": limit, "goal_is": "at most" if at_most else "at least", "measured": measured, "unit": unit, "met": met}
+
+    def over(stages, alone):
+        return (cpu_ns[stages] - cpu_ns[alone]) / BATCH_RECORDS
+
+    yield from goal("decode: times as fast as Avro C", 5, False, "x", lambda: cpu_ns["decode_avro_c"] / cpu_ns["decode_plan_same"])
+    yield from goal("decode: time of a decoder by hand", 1.5, True, "x", lambda: cpu_ns["decode_plan_same"] / cpu_ns["decode_hand_written"])
+    yield from goal("decode: allocations a record", 0, True, "", lambda: counters["decode_plan_same"]["allocations_per_record"])
+    yield from goal("encode: times as fast as Avro C sets and encodes", 5, False, "x",
+                    lambda: cpu_ns["encode_avro_c_set_and_encode"] / cpu_ns["encode_plan_same"])
+    yield from goal("encode: allocations a record", 0, True, "", lambda: counters["encode_plan_same"]["allocations_per_record"])
+    yield from goal("host: three empty stages over decode and encode, a record", 25, True, "ns",
+                    lambda: over("three_empty_stages", "decode_and_encode/a_tenth_refused:0"))
+    yield from goal("host: the same, a tenth refused", 25, True, "ns",
+                    lambda: over("three_stages_of_which_one_refuses_a_tenth", "decode_and_encode/a_tenth_refused:1"))
+    yield from goal("plugin boundary: one empty stage more, a record", 5, True, "ns",
+                    lambda: over("three_empty_stages", "one_empty_stage") / 2)
+    yield from goal("lexicon scoring alone", 800_000, False, "texts/s", lambda: 1e9 / cpu_ns["lexicon_scoring"])
+    yield from goal("quickstart flow", 60_000, False, "entries/s", lambda: rates["quickstart_flow"])
+    yield from goal("quickstart flow, emotions off", 250_000, False, "entries/s", lambda: rates["quickstart_flow_fast"])
+    if len(os.sched_getaffinity(0)) == 2:  # all processors against one
+        yield from goal("quickstart flow: two threads against one", 1.8, False, "x",
+                        lambda: rates["quickstart_flow"] / rates["quickstart_flow_one_thread"])
+
+
+def markdown(machine, rows, flow, against):
     yield f"# Benchmarks on {machine['name']}"
     yield ""
     yield f"{machine['processor']}, {machine['processors']} processors, {machine['memory_gib']} GiB; {machine['system']}; {machine['at']}"
     yield ""
-    if runs:
-        yield "| flow | records in | seconds | records/s |"
-        yield "|---|---:|---:|---:|"
-        for r in runs:
-            records, seconds = find(r["summary"], "records_in"), find(r["summary"], "seconds")
-            rate = records / seconds if records and seconds else 0
-            yield f"| {r['name']} | {quantity(records or 0)} | {quantity(seconds or 0)} | {quantity(rate)} |"
+    if machine["load_before"] > .5:
+        yield f"The machine did other work too: its load was {machine['load_before']} before the first benchmark."
         yield ""
-    yield "| program | benchmark | time | CPU | counters |"
-    yield "|---|---|---:|---:|---|"
+    if against:
+        yield "| what | goal | measured | |"
+        yield "|---|---:|---:|---|"
+        for g in against:
+            yield (f"| {g['what']} | {g['goal_is']} {quantity(g['goal'])} {g['unit']} | {quantity(g['measured'])} {g['unit']} | "
+                   f"{'' if g['met'] else 'short'} |")
+        yield ""
+    if flow:
+        yield f"Flow: {quantity(flow['entries'])} entries ({flow['texts']}), median of {len(flow['flows'][0]['runs'])} runs."
+        yield ""
+        yield "| flow | entries/s | runs |"
+        yield "|---|---:|---|"
+        for f in flow["flows"]:
+            yield f"| {f['name']} | {quantity(f['entries_per_second'])} | {', '.join(quantity(r['entries_per_second']) for r in f['runs'])} |"
+        yield ""
+        for profile in flow["profiles"]:
+            yield from profile_markdown(profile)
+        if flow["perf"] != "used":
+            yield f"Modules and functions are left out: {flow['perf']}."
+            yield ""
+    if rows:
+        yield "| program | benchmark | time | CPU | counters |"
+        yield "|---|---|---:|---:|---|"
     for r in rows:
         if "error" in r:
             yield f"| {r['program']} | {r['name']} | failed | | {r['error']} |"
@@ -85,14 +133,42 @@ def markdown(machine, rows, runs):
                f"{quantity(r['cpu_time'])} {r['unit']} | {counters} |")
 
 
+def profile_markdown(profile):
+    yield f"## Where the time of {profile['flow']} goes"
+    yield ""
+    yield (f"{profile['seconds']:.2f} s on {profile['threads']} task threads, {profile['process_cpu_seconds']:.2f} s of CPU with the start. "
+           f"Parts by the clock. Beside them, on a thread of its own, commits took {profile['commit_seconds']:.2f} s.")
+    yield ""
+    yield "| part | seconds of task threads | share | us an entry |"
+    yield "|---|---:|---:|---:|"
+    for row in profile["by_part"]:
+        yield f"| {row['part']} | {row['seconds']:.3f} | {row['share']:.1%} | {row['microseconds_per_entry']:.2f} |"
+    yield ""
+    if "by_module" in profile:
+        yield "| module | samples |"
+        yield "|---|---:|"
+        for row in profile["by_module"]:
+            if row["share"] >= .005:
+                yield f"| {row['module']} | {row['share']:.1%} |"
+        yield ""
+        yield "| function | module | samples |"
+        yield "|---|---|---:|"
+        for row in profile["by_function"]:
+            yield f"| `{row.get('function', '?')}` | {row['module']} | {row['share']:.1%} |"
+        yield ""
+
+
 def main():
     source, target = map(pathlib.Path, sys.argv[1:3])
     machine = {"name": platform.node(), "processor": processor(), "processors": len(os.sched_getaffinity(0)),
                "memory_gib": memory_gib(), "system": platform.platform(terse=True),
+               "load_before": round(float(os.environ.get("SONDER_BENCH_LOAD", "0")), 2),
                "at": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%MZ")}
-    rows, runs = list(benchmarks(source)), list(flows(source))
-    (target / "bench.json").write_text(json.dumps({"machine": machine, "flows": runs, "benchmarks": rows}, indent=1) + "\n")
-    (target / "bench.md").write_text("\n".join(markdown(machine, rows, runs)) + "\n")
+    rows, flow = list(benchmarks(source)), flow_result(source)
+    against = list(goals(rows, flow))
+    (target / "bench.json").write_text(
+        json.dumps({"machine": machine, "goals": against, "flow": flow, "benchmarks": rows}, indent=1) + "\n")
+    (target / "bench.md").write_text("\n".join(markdown(machine, rows, flow, against)) + "\n")
 
 
 if __name__ == "__main__":

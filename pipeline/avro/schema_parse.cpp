@@ -6,6 +6,7 @@
 #include <set>
 #include <unordered_set>
 
+#include "avro/json_nesting.h"
 #include "avro/schema.h"
 #include "avro/schema_default.h"
 
@@ -47,28 +48,6 @@ std::optional<avro_type> primitive(std::string_view name) {
     if (text == name) return type;
   }
   return std::nullopt;
-}
-
-/// How deep brackets nest, without parsing: a parser that recurses is not called on what would
-/// exhaust its stack.
-std::size_t nesting_of(std::string_view text) {
-  std::size_t depth = 0;
-  std::size_t deepest = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '[' || c == '{') {
-      deepest = std::max(deepest, ++depth);
-    } else if ((c == ']' || c == '}') && depth > 0) {
-      --depth;
-    }
-  }
-  return deepest;
 }
 
 /// Keys that the specification defines, which are not attributes.

@@ -10,6 +10,8 @@
 #include <optional>
 #include <sstream>
 
+#include "plugin/config_schema.h"
+
 namespace sonder::cli {
 namespace {
 
@@ -121,10 +123,12 @@ case_expectation read_expectation(const YAML::Node& node) {
       require(entry.second, YAML::NodeType::Sequence,
               "the records of topic \"" + name + "\" must be a list");
       auto& records = out.records[name];
-      for (const auto& record : entry.second)
+      for (const auto& record : entry.second) {
         records.push_back(
             to_json(require(record, YAML::NodeType::Map, "a record must be {field: value}"))
                 .dump());
+        out.record_lines[name].push_back(record.Mark().line + 1);
+      }
     }
   }
   return out;
@@ -173,6 +177,59 @@ flow_case read_case(const YAML::Node& node, const std::string& path) {
                                    {"expect", node["expect"].IsDefined()}})
     if (!there) throw mistake{node.Mark(), "the case has no `" + std::string(key) + "`"};
   return out;
+}
+
+const std::vector<std::string> matchers = {"above",  "below",   "contains",
+                                           "lacks", "one_of", "present"};
+
+// What is wrong with `{matcher: operand}` where no record or map can stand; empty: nothing.
+std::string fault_of_matcher(const json& expected) {
+  std::string all;
+  for (const auto& one : matchers) all += (all.empty() ? "" : ", ") + one;
+  if (expected.size() != 1) return "one value is due, or one of the matchers " + all;
+  const auto& rule = expected.begin().key();
+  const auto& operand = expected.begin().value();
+  if (std::find(matchers.begin(), matchers.end(), rule) == matchers.end()) {
+    const auto nearest = did_you_mean(rule, matchers);
+    return "there is no matcher \"" + rule + "\"" + (nearest.empty() ? "; there are " + all : nearest);
+  }
+  if ((rule == "above" || rule == "below") && !operand.is_number())
+    return "matcher \"" + rule + "\" needs a number";
+  if (rule == "one_of" && !operand.is_array()) return "matcher \"one_of\" needs a list";
+  if (rule == "present" && !operand.is_boolean()) return "matcher \"present\" needs true or false";
+  return "";
+}
+
+status check_value(const schema& declared, const json& expected, const std::string& where) {
+  const auto* inner = nullable_of(declared);
+  const auto& of = inner != nullptr ? *inner : declared;
+  // Of several branches any may stand, and a map may have any member: what is meant cannot be told.
+  if (of.type == avro_type::map || of.type == avro_type::union_of) return {};
+  if (expected.is_array()) {
+    for (const auto& item : expected)
+      if (of.type == avro_type::array) SONDER_TRY(check_value(*of.items, item, where));
+    return {};
+  }
+  if (!expected.is_object() || expected.empty()) return {};
+  if (of.type == avro_type::record) {
+    const bool present = expected.size() == 1 && expected.contains("present") && of.find_field("present") == nullptr;
+    if (present || (expected.size() == 1 && expected.contains("one_of") && of.find_field("one_of") == nullptr)) {
+      const auto fault = fault_of_matcher(expected);
+      return fault.empty() ? status{} : fail(errc::invalid, where + ": " + fault);
+    }
+    std::vector<std::string> names;
+    for (const auto& field : of.fields) names.push_back(field.name);
+    for (const auto& [name, value] : expected.items()) {
+      const auto* field = of.find_field(name);
+      if (field == nullptr)
+        return fail(errc::not_found, (where.empty() ? "" : where + ": ") + "the schema has no field \"" + name + "\"" +
+                                         did_you_mean(name, names));
+      SONDER_TRY(check_value(*field->type, value, "field \"" + name + "\""));
+    }
+    return {};
+  }
+  const auto fault = fault_of_matcher(expected);
+  return fault.empty() ? status{} : fail(errc::invalid, where + ": " + fault);
 }
 
 // `{above: 0}` and the like; nothing if the object is one of fields.
@@ -236,6 +293,10 @@ bool pair_up(std::size_t e, const std::vector<std::vector<bool>>& fits, std::vec
 }
 
 }  // namespace
+
+status check_expected(const schema& of, const std::string& expected) {
+  return check_value(of, json::parse(expected), "");
+}
 
 bool matches(const json& expected, const json& found) {
   if (const auto by_rule = matches_rule(expected, found)) return *by_rule;

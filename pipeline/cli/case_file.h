@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "avro/schema.h"
 #include "record/result.h"
 
 namespace sonder::cli {
@@ -23,6 +24,7 @@ struct case_expectation {
   /// Topic -> its records, in any order, each as a JSON object in which only the named fields are
   /// looked at.
   std::map<std::string, std::vector<std::string>> records;
+  std::map<std::string, std::vector<int>> record_lines;  ///< where each of them stands in the file
   std::map<std::string, std::map<std::string, std::uint64_t>> dropped;
   /// By stage; stays empty where the case says nothing, and then there may be no dead letter.
   std::map<std::string, std::map<std::string, std::uint64_t>> dead_letters;
@@ -63,6 +65,10 @@ struct flow_case {
 /// order, numbers within 1e-6. In place of a value: `{above: x}`, `{below: x}`, `{contains: text}`,
 /// `{lacks: text}`, `{one_of: [...]}`, `{present: true|false}`.
 [[nodiscard]] bool matches(const nlohmann::json& expected, const nlohmann::json& found);
+
+/// Refuses what no record of the schema can be: a field that it lacks, a matcher that does not exist (`{abov: 0}`) or has the
+/// wrong operand. Such an expectation would be taken literally, and never or always hold.
+[[nodiscard]] status check_expected(const schema& of, const std::string& expected);
 
 /// Expectations that no record fulfils and records that nobody expects, one message each; empty:
 /// all are paired.

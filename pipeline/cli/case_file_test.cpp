@@ -91,6 +91,23 @@ TEST(CaseMatching, KnowsRulesInPlaceOfValues) {
   EXPECT_TRUE(matches({{"present", false}}, nullptr));
 }
 
+TEST(CaseMatching, RefusesMatchersAndFieldsThatDoNotExist) {
+  const auto of = parse_schema(R"({"type":"record","name":"r","fields":[
+    {"name":"valence","type":["null","double"]},
+    {"name":"where","type":{"type":"record","name":"w","fields":[{"name":"above","type":"int"}]}},
+    {"name":"scores","type":{"type":"map","values":"double"}}]})").value();
+  const auto refusal = [&](const std::string& expected) {
+    const auto done = check_expected(*of, expected);
+    return done ? std::string() : done.error().message;
+  };
+  EXPECT_EQ(refusal(R"({"valence":{"abov":0}})"), "field \"valence\": there is no matcher \"abov\"; did you mean \"above\"?");
+  EXPECT_EQ(refusal(R"({"valence":{"one_of":1}})"), "field \"valence\": matcher \"one_of\" needs a list");
+  EXPECT_EQ(refusal(R"({"valenc":1})"), "the schema has no field \"valenc\"; did you mean \"valence\"?");
+  EXPECT_EQ(refusal(R"({"where":{"abov":1}})"), "field \"where\": the schema has no field \"abov\"; did you mean \"above\"?");
+  EXPECT_EQ(refusal(R"({"valence":{"below":0},"where":{"above":1},"scores":{"joy":{"above":0}}})"), "");
+  EXPECT_EQ(refusal(R"({"valence":null,"where":{"present":true}})"), "");
+}
+
 TEST(CaseMatching, PairsPartialExpectationsSoThatEachHasItsOwn) {
   EXPECT_THAT(compare_records("t", {R"({"a":1})", R"({"a":1,"b":2})"},
                               {R"({"a":1,"b":2})", R"({"a":1,"b":3})"}),

@@ -90,6 +90,7 @@ class case_runner {
   result<std::vector<std::string>> compare() {
     auto out = unbalanced_;
     for (const auto& [topic, expected] : of_.expect.records) {
+      SONDER_TRY(check(topic, expected));
       const auto found = records(topic);
       if (!found) return tl::unexpected(found.error());
       append(out, compare_records(topic, expected, *found));
@@ -112,6 +113,21 @@ class case_runner {
  private:
   static void append(std::vector<std::string>& to, const std::vector<std::string>& more) {
     to.insert(to.end(), more.begin(), more.end());
+  }
+
+  // A misspelt matcher or field is the case's own mistake, not a difference.
+  status check(const std::string& name, const std::vector<std::string>& expected) const {
+    const auto* topic = where_.topic(name);
+    if (topic == nullptr || topic->schema.empty()) return {};
+    const auto of = load_schema_file(topic->schema);
+    if (!of) return tl::unexpected(of.error());
+    const auto lines = of_.expect.record_lines.find(name);
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      const auto line = lines == of_.expect.record_lines.end() ? of_.line : lines->second[i];
+      if (auto good = check_expected(**of, expected[i]); !good)
+        return tl::unexpected(good.error().at(of_.file + ":" + std::to_string(line) + ": topic \"" + name + "\""));
+    }
+    return {};
   }
 
   static std::string errors_of(const std::vector<diagnostic>& all) {
@@ -179,9 +195,12 @@ class case_runner {
 
   result<std::vector<std::string>> records(const std::string& name) {
     const auto* topic = where_.topic(name);
-    if (topic == nullptr)
+    if (topic == nullptr) {
+      std::vector<std::string> names;
+      for (const auto& t : where_.flow->topics) names.push_back(t.name);
       return fail(errc::not_found, of_.file + ":" + std::to_string(of_.line) +
-                                       ": the flow has no topic \"" + name + "\"");
+                                       ": the flow has no topic \"" + name + "\"" + did_you_mean(name, names));
+    }
     schema_ptr bare;
     if (topic->bare) {
       auto of = load_schema_file(topic->schema);

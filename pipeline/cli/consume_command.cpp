@@ -11,7 +11,7 @@
 #include "cli/place.h"
 #include "cli/record_reader.h"
 #include "cli/stop_signal.h"
-#include "flow/schema_notes.h"
+#include "cli/topic_shape.h"
 
 namespace sonder::cli {
 namespace {
@@ -22,6 +22,7 @@ struct consume_options {
   place_options where;
   std::string topic;
   std::string container;
+  std::string codec = "deflate";
   std::string schema;
   std::int32_t partition = -1;
   std::uint64_t records_max = 0;
@@ -67,8 +68,8 @@ class json_lines_sink final : public record_sink {
 /// Values only, as records of one schema: the given one, else that of the first value.
 class container_sink final : public record_sink {
  public:
-  container_sink(std::string file, value_reader& values, schema_ptr as)
-      : file_(std::move(file)), values_(values), as_(std::move(as)) {}
+  container_sink(std::string file, value_reader& values, schema_ptr as, container_codec codec)
+      : file_(std::move(file)), values_(values), as_(std::move(as)), codec_(codec) {}
 
   status take(std::int32_t partition, const log_record& record) override {
     if (!record.has_value) return {};  // a container file has no place for a tombstone
@@ -100,7 +101,7 @@ class container_sink final : public record_sink {
 
  private:
   status open() {
-    auto writer = container_writer::create(file_, *as_);
+    auto writer = container_writer::create(file_, *as_, codec_);
     if (!writer) return tl::unexpected(writer.error());
     writer_.emplace(std::move(*writer));
     return {};
@@ -118,6 +119,7 @@ class container_sink final : public record_sink {
   std::string file_;
   value_reader& values_;
   schema_ptr as_;
+  container_codec codec_;
   schema_ptr plan_of_;
   std::optional<container_writer> writer_;
   std::optional<encode_plan> plan_;
@@ -164,7 +166,8 @@ class reading {
         moved = moved || *more;
       }
       if (moved) continue;
-      if (options_.until_end) break;
+      // A log may need a moment to bring what is there: the end is where it was when this began.
+      if (options_.until_end && std::all_of(cursors_.begin(), cursors_.end(), [](const auto& c) { return c.next >= c.end; })) break;
       SONDER_TRY(to.pause());
       from_.wait_for_records(seen, look_again);
     }
@@ -201,10 +204,8 @@ class reading {
 int consume(const consume_options& options) {
   const auto where = find_place(options.where);
   if (!where) return refuse(exit_cannot_start, where.error());
-  const auto from = open_to_read(where->data_dir);
+  const auto from = open_to_read(*where);
   if (!from) return refuse(exit_cannot_start, from.error());
-  const auto schemas = open_log_registry(**from);
-  if (!schemas) return refuse(exit_cannot_start, schemas.error());
   const auto* configured = where->topic(options.topic);
   const auto schema_file = !options.schema.empty() ? options.schema
                            : configured != nullptr ? configured->schema
@@ -216,17 +217,20 @@ int consume(const consume_options& options) {
     of = std::move(*loaded);
   }
   const bool bare = configured != nullptr && configured->bare;
-  value_reader values(**schemas, bare ? of : nullptr);
-  reading records(**from, options, configured != nullptr ? configured->topic : options.topic);
-  if (const auto started = records.start(); !started)
-    return refuse(exit_cannot_start, started.error());
+  value_reader values(*from->schemas, bare ? of : nullptr);
+  reading records(*from->on, options, configured != nullptr ? configured->topic : options.topic);
+  if (const auto started = records.start(); !started) {
+    const bool unknown = started.error().code == errc::not_found && !from->on->describe(options.topic);
+    return refuse(exit_cannot_start, started.error().message + (unknown ? nearest_topic(*where, *from->on, options.topic) : ""));
+  }
   const auto key_of =
       of != nullptr && configured != nullptr ? key_schema(*of, configured->key) : nullptr;
   std::unique_ptr<record_sink> to;
   if (options.container.empty())
     to = std::make_unique<json_lines_sink>(options.topic, values, key_of);
   else
-    to = std::make_unique<container_sink>(options.container, values, of);
+    to = std::make_unique<container_sink>(options.container, values, of,
+                                          parse_container_codec(options.codec).value());
   const auto done = records.run(*to);
   if (done) return exit_ok;
   return refuse(done.error().code == errc::corrupt ? exit_findings : exit_failed, done.error());
@@ -252,6 +256,10 @@ void add_consume(CLI::App& app, chosen_command& chosen) {
       ->add_option("--container", options->container,
                    "Write values to an Avro container file instead")
       ->type_name("FILE");
+  command
+      ->add_option("--codec", options->codec,
+                   "Of the container file (default: deflate; what Apache Avro C writes)")
+      ->check(CLI::IsMember({"null", "deflate", "snappy"}));
   command
       ->add_option("--schema", options->schema, "Schema of a bare topic, or of the container file")
       ->type_name("FILE");

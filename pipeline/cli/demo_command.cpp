@@ -14,7 +14,6 @@
 #include "cli/row_feed.h"
 #include "cli/topic_shape.h"
 #include "cli/topic_writer.h"
-#include "flow/schema_notes.h"
 
 namespace sonder::cli {
 namespace {
@@ -144,13 +143,11 @@ status write_topics(const demo_command& options, const demo_population& of,
                     const row_taker& planted, progress_line& progress, bool& began) {
   const auto where = find_place(options.where);
   if (!where) return tl::unexpected(where.error());
-  const auto to = open_to_append(where->data_dir);
+  const auto to = open_to_append(*where);
   if (!to) return tl::unexpected(to.error());
-  const auto schemas = open_log_registry(**to);
-  if (!schemas) return tl::unexpected(schemas.error());
-  const auto consent = topic_rows::open(*where, **to, **schemas, options.consent, {.past = true});
+  const auto consent = topic_rows::open(*where, *to->on, *to->schemas, options.consent, {.past = true});
   if (!consent) return tl::unexpected(consent.error());
-  const auto journal = topic_rows::open(*where, **to, **schemas, options.journal, {.past = true});
+  const auto journal = topic_rows::open(*where, *to->on, *to->schemas, options.journal, {.past = true});
   if (!journal) return tl::unexpected(journal.error());
   began = true;
   SONDER_TRY(give_decisions(of, [&](const std::string& json) { return (*consent)->take(json); }));

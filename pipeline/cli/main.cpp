@@ -1,5 +1,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <csignal>
 #include <exception>
 #include <iostream>
 #include <string>
@@ -7,6 +8,7 @@
 
 #include "cli/command.h"
 #include "plugin/config_schema.h"
+#include "plugin/plugin_call.h"
 
 namespace {
 
@@ -59,6 +61,9 @@ int parse_and_run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   std::ios::sync_with_stdio(false);
+  sonder::say_last_words();
+  // Past a limit on file sizes a write fails with EFBIG then, and is reported like a full disk.
+  std::signal(SIGXFSZ, SIG_IGN);
   try {
     return parse_and_run(argc, argv);
   } catch (const std::exception& e) {

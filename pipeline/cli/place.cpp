@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <system_error>
 
+#include "cli/kafka_place.h"
+#include "flow/schema_notes.h"
 #include "log/embedded/embedded_log.h"
 #include "log/embedded/socket.h"
 
@@ -74,21 +76,40 @@ result<place> find_place(const place_options& options) {
   } else {
     found.data_dir = options.data_dir;
   }
-  if (found.data_dir.empty())
+  if (found.data_dir.empty() && !(found.flow && found.flow->log.kind == "kafka"))
     return fail(errc::invalid, "which log? give --config FILE or --data-dir DIR");
   return found;
 }
 
-result<std::unique_ptr<log>> open_to_read(const std::string& data_dir) {
-  embedded_options options;
-  options.mode = embedded_options::access::reader;
-  auto opened = open_embedded_log(data_dir, options);
-  if (!opened) return tl::unexpected(opened.error());
-  return std::move(*opened);
+namespace {
+
+/// The embedded log keeps the ids of schemas in its own notes.
+result<opened_log> with_own_registry(result<std::unique_ptr<log>> on) {
+  if (!on) return tl::unexpected(on.error());
+  opened_log out;
+  out.on = std::move(*on);
+  auto schemas = open_log_registry(*out.on);
+  if (!schemas) return tl::unexpected(schemas.error());
+  out.schemas = std::move(*schemas);
+  return out;
 }
 
-result<std::unique_ptr<log>> open_to_append(const std::string& data_dir) {
-  return open_for_append(data_dir);
+bool is_on_kafka(const place& at) { return at.flow && at.flow->log.kind == "kafka"; }
+
+}  // namespace
+
+result<opened_log> open_to_read(const place& at) {
+  if (is_on_kafka(at)) return open_on_kafka(*at.flow, kafka_use::command);
+  embedded_options options;
+  options.mode = embedded_options::access::reader;
+  auto opened = open_embedded_log(at.data_dir, options);
+  if (!opened) return tl::unexpected(opened.error());
+  return with_own_registry(std::unique_ptr<log>(std::move(*opened)));
+}
+
+result<opened_log> open_to_append(const place& at) {
+  if (is_on_kafka(at)) return open_on_kafka(*at.flow, kafka_use::command);
+  return with_own_registry(open_for_append(at.data_dir));
 }
 
 std::string value_subject(const std::string& topic) {

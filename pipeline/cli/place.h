@@ -49,10 +49,16 @@ struct place {
 };
 [[nodiscard]] result<place> find_place(const place_options& options);
 
-/// The log, to read beside whoever writes.
-[[nodiscard]] result<std::unique_ptr<log>> open_to_read(const std::string& data_dir);
-/// The log, to append: opened here, or through the socket of the worker that has it open.
-[[nodiscard]] result<std::unique_ptr<log>> open_to_append(const std::string& data_dir);
+/// A log with the registry of its schemas.
+struct opened_log {
+  std::unique_ptr<log> on;
+  std::unique_ptr<schema_registry> schemas;
+};
+
+/// To read beside whoever writes.
+[[nodiscard]] result<opened_log> open_to_read(const place& at);
+/// To append; an embedded log is opened here, or through the socket of the worker that has it open.
+[[nodiscard]] result<opened_log> open_to_append(const place& at);
 
 /// The name under which a topic's value schemas are registered, as Confluent's TopicNameStrategy
 /// has it.

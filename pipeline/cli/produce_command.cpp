@@ -9,7 +9,6 @@
 #include "cli/row_feed.h"
 #include "cli/topic_shape.h"
 #include "cli/topic_writer.h"
-#include "flow/schema_notes.h"
 
 namespace sonder::cli {
 namespace {
@@ -24,6 +23,7 @@ struct produce_options {
   std::string format;
   std::vector<std::string> map;
   bool ignore_unknown = false;
+  bool tombstones = false;
   bool quiet = false;
   bool json = false;
 };
@@ -44,6 +44,7 @@ result<row_feed::options> feed_options(const produce_options& options, const std
   if (options.format == "tsv" || (options.format.empty() && file.ends_with(".tsv")))
     out.separator = '\t';
   out.ignore_unknown = options.ignore_unknown;
+  out.tombstones = options.tombstones;
   for (const auto& one : options.map) {
     const auto at = one.find('=');
     if (at == 0 || at == std::string::npos)
@@ -55,8 +56,9 @@ result<row_feed::options> feed_options(const produce_options& options, const std
 
 status produce_file(const produce_options& options, const std::string& file, log& to,
                     const record_shape& shape, progress_line& progress, std::uint64_t& records) {
-  const auto how = feed_options(options, file);
+  auto how = feed_options(options, file);
   if (!how) return tl::unexpected(how.error());
+  how->key = shape.key;
   auto feed = open_feed(file, shape.of, *how);
   if (!feed) return tl::unexpected(feed.error());
   auto writer = topic_writer::create(to, shape, (*feed)->fields());
@@ -66,7 +68,9 @@ status produce_file(const produce_options& options, const std::string& file, log
     rows.clear();
     const auto read = (*feed)->read(rows_at_once, rows);
     // What was read before a broken row goes in: the message says at which row to go on.
-    const auto written = (*writer)->write(rows);
+    auto marks = (*feed)->tombstones();
+    marks.resize(marks.empty() ? 0 : static_cast<std::size_t>(rows.length()));
+    const auto written = (*writer)->write(rows, marks);
     if (!written || !read || *read == 0) {
       const bool away = !written && written.error().code != errc::invalid;
       const auto flushed = away ? written : (*writer)->flush();
@@ -95,18 +99,16 @@ int produce(const produce_options& options) {
     return refuse(exit_cannot_start, there.error());
   const auto where = find_place(options.where);
   if (!where) return refuse(exit_cannot_start, where.error());
-  const auto to = open_to_append(where->data_dir);
+  const auto to = open_to_append(*where);
   if (!to) return refuse(exit_cannot_start, to.error());
-  const auto schemas = open_log_registry(**to);
-  if (!schemas) return refuse(exit_cannot_start, schemas.error());
-  const auto shape = shape_of(*where, **to, **schemas, options.topic, options.shape);
+  const auto shape = shape_of(*where, *to->on, *to->schemas, options.topic, options.shape);
   if (!shape) return refuse(exit_cannot_start, shape.error());
   std::uint64_t records = 0;
   status done;
   {
     progress_line progress(options.quiet);
     for (const auto& file : options.files) {
-      done = produce_file(options, file, **to, *shape, progress, records);
+      done = produce_file(options, file, *to->on, *shape, progress, records);
       if (!done) break;
     }
   }
@@ -149,6 +151,9 @@ void add_produce(CLI::App& app, chosen_command& chosen) {
       ->check(CLI::Range(1, 1024));
   command->add_flag("--ignore-unknown", options->ignore_unknown,
                     "Pass over JSON members that the schema lacks");
+  command->add_flag("--tombstones", options->tombstones,
+                    "Rows are keys of records to remove (of JSON lines, also one by one: "
+                    "{\"key\": KEY, \"value\": null})");
   command->add_flag("--json", options->json, "Say how many records as JSON");
   command->add_flag("--quiet", options->quiet, "Say nothing but errors");
   command->footer(

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "avro/container.h"
 #include "avro/json.h"
@@ -59,33 +60,112 @@ result<open_input> open_stream(const std::string& path) {
   return open_input{std::move(file), in};
 }
 
+/// Reads keys of records that go: rows in which only the fields of the key mean something.
+class key_reader {
+ public:
+  key_reader(schema_ptr of, std::vector<std::string> key)
+      : of_(std::move(of)), names_(std::move(key)), fields_(column_fields(*of_)) {}
+
+  /// Appends an object with the key's fields as one row of the whole schema.
+  status append(const std::string& object, columns& into) {
+    if (!reader_) SONDER_TRY(open());
+    row_.clear();
+    SONDER_TRY(reader_->append(object, row_));
+    for (std::size_t c = 0; c < fields_.size(); ++c) {
+      const auto at = std::find(names_.begin(), names_.end(), fields_[c].name);
+      if (at == names_.end()) {
+        into[c].append_null();
+      } else if (!into[c].append_from(row_[static_cast<std::size_t>(at - names_.begin())].lend(), 0)) {
+        return fail(errc::capacity, "the keys of one batch pass 2^31-1 bytes");
+      }
+    }
+    return {};
+  }
+
+  /// A key as `consume` prints it: the one field's value, or an object of them all.
+  status append_printed(const nlohmann::json& key, columns& into) {
+    if (names_.size() == 1 && !key.is_object())
+      return append(nlohmann::json{{names_[0], key}}.dump(), into);
+    return append(key.dump(), into);
+  }
+
+ private:
+  status open() {
+    if (names_.empty())
+      return fail(errc::invalid,
+                  "a tombstone needs a key, and the topic has none; give --key FIELD or --config FILE");
+    auto keys = std::make_shared<schema>();
+    keys->type = avro_type::record;
+    keys->name = "key";
+    for (const auto& name : names_) {
+      const auto* field = of_->find_field(name);
+      if (field == nullptr)
+        return fail(errc::not_found, "key field \"" + name + "\" is not in the schema");
+      keys->fields.push_back({field->name, field->type, "", {}, sort_order::ascending, {}, {}});
+    }
+    row_ = columns(column_fields(*keys));
+    reader_.emplace(std::move(keys));
+    return {};
+  }
+
+  schema_ptr of_;
+  std::vector<std::string> names_;
+  std::vector<field> fields_;
+  std::optional<json_row_reader> reader_;
+  columns row_;
+};
+
+/// `{"key": KEY, "value": null}`, which no row of the schema can be.
+std::optional<nlohmann::json> tombstone_key(const std::string& line, const schema& of) {
+  const bool likely = line.find("\"key\"") != std::string::npos &&
+                      line.find("\"value\"") != std::string::npos &&
+                      line.find("null") != std::string::npos;
+  if (!likely || (of.find_field("key") != nullptr && of.find_field("value") != nullptr))
+    return std::nullopt;
+  const auto object = nlohmann::json::parse(line, nullptr, false);
+  if (!object.is_object() || object.size() != 2) return std::nullopt;
+  const auto key = object.find("key");
+  const auto value = object.find("value");
+  if (key == object.end() || value == object.end() || !value->is_null()) return std::nullopt;
+  return *key;
+}
+
 class json_feed final : public row_feed {
  public:
-  json_feed(open_input input, std::string name, schema_ptr of, bool ignore_unknown)
+  json_feed(open_input input, std::string name, schema_ptr of, const options& how)
       : input_(std::move(input)),
         name_(std::move(name)),
+        of_(of),
         fields_(column_fields(*of)),
+        keys_(of, how.key),
+        all_are_keys_(how.tombstones),
         reader_(std::move(of)) {
-    reader_.ignore_unknown(ignore_unknown);
+    reader_.ignore_unknown(how.ignore_unknown);
   }
 
   result<std::size_t> read(std::size_t rows_max, columns& into) override {
-    std::size_t rows = 0;
-    while (rows < rows_max && std::getline(*input_.in, text_)) {
+    tombstones_.clear();
+    while (tombstones_.size() < rows_max && std::getline(*input_.in, text_)) {
       ++line_;
       if (text_.find_first_not_of(" \t\r") == std::string::npos) continue;
-      if (auto done = reader_.append(text_, into); !done)
-        return tl::unexpected(done.error().at(name_ + ":" + std::to_string(line_)));
-      ++rows;
+      const auto key = tombstone_key(text_, *of_);
+      const auto done = key             ? keys_.append_printed(*key, into)
+                        : all_are_keys_ ? keys_.append(text_, into)
+                                        : reader_.append(text_, into);
+      if (!done) return tl::unexpected(done.error().at(name_ + ":" + std::to_string(line_)));
+      tombstones_.push_back(key || all_are_keys_ ? 1 : 0);
     }
-    return rows;
+    return tombstones_.size();
   }
   const std::vector<field>& fields() const override { return fields_; }
 
  private:
   open_input input_;
   std::string name_;
+  schema_ptr of_;
   std::vector<field> fields_;
+  key_reader keys_;
+  bool all_are_keys_;
   json_row_reader reader_;
   std::string text_;
   std::uint64_t line_ = 0;
@@ -119,12 +199,15 @@ bool reads_as_number(const std::string& cell) {
 
 class csv_feed final : public row_feed {
  public:
-  csv_feed(open_input input, std::string name, schema_ptr of, char separator)
+  csv_feed(open_input input, std::string name, schema_ptr of, const options& how)
       : input_(std::move(input)),
         name_(std::move(name)),
         of_(of),
         fields_(column_fields(*of)),
-        csv_(*input_.in, separator),
+        key_(how.key),
+        keys_(of, how.key),
+        all_are_keys_(how.tombstones),
+        csv_(*input_.in, how.separator),
         reader_(std::move(of)) {}
 
   status start(const std::vector<std::pair<std::string, std::string>>& map) {
@@ -135,7 +218,7 @@ class csv_feed final : public row_feed {
       return fail(errc::invalid, name_ + ": is empty; the first line must name the columns");
     if (map.empty()) {
       for (std::size_t c = 0; c < head.size(); ++c)
-        if (const auto* field = of_->find_field(head[c]); field != nullptr) bind(*field, c);
+        if (const auto* field = of_->find_field(head[c]); field != nullptr && wanted(*field)) bind(*field, c);
       if (cells_.empty())
         return fail(
             errc::invalid,
@@ -157,12 +240,14 @@ class csv_feed final : public row_feed {
 
   result<std::size_t> read(std::size_t rows_max, columns& into) override {
     std::size_t rows = 0;
+    tombstones_.assign(all_are_keys_ ? rows_max : 0, 1);
     for (; rows < rows_max; ++rows) {
       auto more = csv_.next(row_);
       if (!more) return tl::unexpected(more.error().at(name_));
       if (!*more) break;
       write_object();
-      if (auto done = reader_.append(object_, into); !done)
+      const auto done = all_are_keys_ ? keys_.append(object_, into) : reader_.append(object_, into);
+      if (!done)
         return tl::unexpected(done.error().at(name_ + ":" + std::to_string(csv_.line())));
     }
     return rows;
@@ -170,6 +255,11 @@ class csv_feed final : public row_feed {
   const std::vector<field>& fields() const override { return fields_; }
 
  private:
+  // Of a file of keys, what else there is does not matter.
+  [[nodiscard]] bool wanted(const schema_field& field) const {
+    return !all_are_keys_ || std::find(key_.begin(), key_.end(), field.name) != key_.end();
+  }
+
   struct bound_cell {
     std::string name;
     std::size_t column = 0;
@@ -208,6 +298,9 @@ class csv_feed final : public row_feed {
   std::string name_;
   schema_ptr of_;
   std::vector<field> fields_;
+  std::vector<std::string> key_;
+  key_reader keys_;
+  bool all_are_keys_;
   csv_reader csv_;
   json_row_reader reader_;
   std::vector<bound_cell> cells_;
@@ -350,11 +443,10 @@ char separator_of(const std::string& path) {
 result<std::unique_ptr<row_feed>> feed_over(open_input input, const std::string& name,
                                             schema_ptr of, const row_feed::options& options) {
   if (options.form == feed_form::json_lines)
-    return std::make_unique<json_feed>(std::move(input), name, std::move(of),
-                                       options.ignore_unknown);
+    return std::make_unique<json_feed>(std::move(input), name, std::move(of), options);
   if (options.form == feed_form::container)
     return fail(errc::unsupported, name + ": an Avro container file must be a file, not a stream");
-  auto feed = std::make_unique<csv_feed>(std::move(input), name, std::move(of), options.separator);
+  auto feed = std::make_unique<csv_feed>(std::move(input), name, std::move(of), options);
   SONDER_TRY(feed->start(options.map));
   return feed;
 }
@@ -373,6 +465,8 @@ result<feed_form> form_of(const std::string& path) {
 
 result<std::unique_ptr<row_feed>> open_feed(const std::string& path, schema_ptr of,
                                             const row_feed::options& options) {
+  if (options.form == feed_form::container && options.tombstones)
+    return fail(errc::unsupported, path + ": keys to remove come as JSON lines or CSV, not in a container file");
   if (options.form == feed_form::container && path != "-") {
     auto reader = container_reader::open(path);
     if (!reader) return tl::unexpected(reader.error());

@@ -31,6 +31,8 @@ class row_feed {
     /// name, others are passed over.
     std::vector<std::pair<std::string, std::string>> map;
     bool ignore_unknown = false;  ///< members of JSON rows that the schema lacks
+    std::vector<std::string> key = {};  ///< fields of the topic's key, for tombstones
+    bool tombstones = false;            ///< every row is a key whose record goes
   };
 
   virtual ~row_feed() = default;
@@ -38,6 +40,12 @@ class row_feed {
   [[nodiscard]] virtual result<std::size_t> read(std::size_t rows_max, columns& into) = 0;
   /// The columns that `read` fills.
   [[nodiscard]] virtual const std::vector<field>& fields() const = 0;
+  /// Of the rows that the last `read` appended (and perhaps beyond), 1 for each that has a key and
+  /// no value: its other columns mean nothing. Empty: all have values. A JSON line `{"key": KEY, "value": null}` is one.
+  [[nodiscard]] const std::vector<std::uint8_t>& tombstones() const noexcept { return tombstones_; }
+
+ protected:
+  std::vector<std::uint8_t> tombstones_;
 };
 
 /// `path` "-" is standard input (not for a container file). `of` is a record.

@@ -9,7 +9,9 @@
 #include <mutex>
 
 #include "cli/command.h"
+#include "cli/kafka_place.h"
 #include "cli/place.h"
+#include "cli/secret_files.h"
 #include "cli/stop_signal.h"
 #include "flow/graph.h"
 #include "flow/worker.h"
@@ -53,6 +55,12 @@ class ready_state {
   readiness now_{false, "starting"};
   gauge& shown_;
 };
+
+log_level level_of_syslog(int level) {
+  if (level <= 3) return log_level::error;
+  if (level == 4) return log_level::warning;
+  return level <= 6 ? log_level::info : log_level::debug;
+}
 
 std::string progress_text(const worker_progress& p) {
   const auto rate =
@@ -104,11 +112,39 @@ struct surroundings {
     ready = std::make_unique<ready_state>(of.gauge_of(metric::ready));
     if (flow.http_port < 0) return {};
     auto started =
-        http_server::start({.port = flow.http_port}, of, [this] { return ready->get(); });
+        http_server::start({.address = flow.http_address, .port = flow.http_port}, of, [this] { return ready->get(); });
     if (!started) return tl::unexpected(started.error());
     http = std::move(*started);
     lines->write(log_level::info, "metrics and health are served",
                  {{"port", static_cast<std::int64_t>(http->port())}});
+    return {};
+  }
+};
+
+/// The log that the worker runs on, and its registry of schemas where that is not the log's own.
+struct worker_log {
+  std::unique_ptr<log> on;
+  std::unique_ptr<schema_registry> schemas;
+  std::unique_ptr<write_server> others;  ///< `sonder produce` and `demo` write through this process to an embedded log
+
+  status open(const flow_options& flow, logger& lines) {
+    if (flow.log.kind == "kafka") {
+      auto opened = open_on_kafka(flow, kafka_use::worker, [&lines](int level, std::string_view text) {
+        lines.write(level_of_syslog(level), "kafka client", {{"says", std::string(text)}});
+      });
+      if (!opened) return tl::unexpected(opened.error());
+      on = std::move(opened->on);
+      schemas = std::move(opened->schemas);
+      return {};
+    }
+    embedded_options how;
+    how.fsync = flow.log.fsync;
+    auto opened = open_embedded_log(flow.log.dir, how);
+    if (!opened) return tl::unexpected(opened.error());
+    auto serving = write_server::start(**opened);
+    if (!serving) return tl::unexpected(serving.error());
+    on = std::move(*opened);
+    others = std::move(*serving);
     return {};
   }
 };
@@ -121,23 +157,20 @@ int run_flow(const run_options& options) {
   const auto checked = check_flow(*flow, true);
   for (const auto& d : checked.diagnostics) std::cerr << to_string(d) << '\n';
   if (checked.flow == nullptr) return exit_cannot_start;
+  for (const auto& d : open_secrets(*flow)) std::cerr << to_string(d) << '\n';
 
   surroundings around;
   if (const auto started = around.start(options, *flow); !started)
     return refuse(exit_cannot_start, started.error());
-  embedded_options how;
-  how.fsync = flow->log.fsync;
-  const auto on = open_embedded_log(flow->log.dir, how);
-  if (!on) return refuse(exit_cannot_start, on.error());
-  // `sonder produce` and `demo` write through this process while it holds the log.
-  const auto others = write_server::start(**on);
-  if (!others) return refuse(exit_cannot_start, others.error());
+  worker_log on;
+  if (const auto opened = on.open(*flow, *around.lines); !opened) return refuse(exit_cannot_start, opened.error());
 
   progress_line progress(options.quiet);
   worker_options worker;
   worker.until_idle = options.until_idle;
   worker.observe = &around.of;
   worker.lines = around.lines.get();
+  worker.schemas = on.schemas.get();
   worker.stop = &stop_requests();
   worker.readiness = [&](bool ready, const std::string& why) { around.ready->set(ready, why); };
   if (progress.shown())
@@ -149,7 +182,7 @@ int run_flow(const run_options& options) {
     std::_Exit(exit_failed);  // the thread inside of the plugin cannot be ended in another way
   };
   const stop_watch watch(stop_requests(), std::chrono::milliseconds(flow->drain_ms_max), leave);
-  const auto done = run_worker(checked.flow, **on, worker);
+  const auto done = run_worker(checked.flow, *on.on, worker);
   progress.clear();
   return finish(done, options);
 }

@@ -9,7 +9,6 @@
 #include "avro/registry.h"
 #include "cli/command.h"
 #include "cli/place.h"
-#include "flow/schema_notes.h"
 #include "plugin/config_schema.h"
 
 namespace sonder::cli {
@@ -24,14 +23,8 @@ struct schemas_options {
   bool json = false;
 };
 
-/// A registry and what it reads from.
-struct opened_registry {
-  std::unique_ptr<log> from;
-  std::unique_ptr<schema_registry> schemas;
-};
-
-result<opened_registry> open_registry(const schemas_options& options) {
-  opened_registry out;
+result<opened_log> open_registry(const schemas_options& options) {
+  opened_log out;
   if (!options.dir.empty()) {
     auto folder = indexed_registry::open(make_memory_index());
     if (!folder) return tl::unexpected(folder.error());
@@ -43,13 +36,7 @@ result<opened_registry> open_registry(const schemas_options& options) {
   const auto where = find_place(options.where);
   if (!where)
     return fail(errc::invalid, "which schemas? give --dir FOLDER, --config FILE or --data-dir DIR");
-  auto from = open_to_read(where->data_dir);
-  if (!from) return tl::unexpected(from.error());
-  out.from = std::move(*from);
-  auto schemas = open_log_registry(*out.from);
-  if (!schemas) return tl::unexpected(schemas.error());
-  out.schemas = std::move(*schemas);
-  return out;
+  return open_to_read(*where);
 }
 
 int list_schemas(const schemas_options& options) {

@@ -35,22 +35,31 @@ bool has_time_at(const schema& of) {
                            at->type->logical == logical_type::timestamp_micros);
 }
 
-tl::unexpected<error> unknown_topic(const place& where, const std::string& topic) {
-  std::vector<std::string> names;
-  for (const auto& t : where.flow->topics) names.push_back(t.name);
-  return fail(errc::not_found,
-              where.flow->file + ": has no topic \"" + topic + "\"" + did_you_mean(topic, names));
-}
-
 }  // namespace
+
+std::string nearest_topic(const place& where, log& in, const std::string& topic) {
+  std::vector<std::string> names;
+  if (where.flow) {
+    for (const auto& t : where.flow->topics) names.push_back(t.name);
+  }
+  // A log that cannot list its topics has said so, or will, to the call that matters.
+  if (const auto there = in.topics()) {
+    for (const auto& t : *there) names.push_back(t.name);
+  }
+  return did_you_mean(topic, names);
+}
 
 result<record_shape> shape_of(const place& where, log& in, schema_registry& schemas,
                               const std::string& topic, const shape_options& given) {
   const auto* configured = where.topic(topic);
-  if (where.flow && configured == nullptr) return unknown_topic(where, topic);
+  if (where.flow && configured == nullptr)
+    return fail(errc::not_found, where.flow->file + ": has no topic \"" + topic + "\"" +
+                                     nearest_topic(where, in, topic));
   record_shape shape;
   shape.topic = configured != nullptr ? configured->topic : topic;
   auto of = schema_for(configured, schemas, shape.topic, given.schema);
+  if (!of && of.error().code == errc::not_found && configured == nullptr)
+    return fail(errc::not_found, of.error().message + nearest_topic(where, in, topic));
   if (!of) return tl::unexpected(of.error());
   shape.of = std::move(*of);
   if (shape.of->type != avro_type::record)

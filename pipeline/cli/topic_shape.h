@@ -21,6 +21,10 @@ struct shape_options {
   bool past = false;
 };
 
+/// `; did you mean "..."?`, of the topics that the configuration and the log have; empty if none is
+/// near.
+[[nodiscard]] std::string nearest_topic(const place& where, log& in, const std::string& topic);
+
 /// The topic's shape: from the configuration, what `given` says instead, and at last the newest
 /// schema that the log has registered for it. The topic is made if it does not exist; the schema is
 /// registered if it is new.

@@ -1,5 +1,6 @@
 #include "cli/topic_writer.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "avro/framing.h"
@@ -107,15 +108,30 @@ struct topic_writer::parts {
     return static_cast<std::int32_t>(records % static_cast<std::uint64_t>(shape.partitions));
   }
 
-  status append(std::int64_t row) {
+  // A topic without key has nothing that a tombstone could remove; and where the subject is no part
+  // of the key, nothing tells the partition.
+  [[nodiscard]] status check_tombstone() const {
+    if (shape.key.empty()) return fail(errc::invalid, "a tombstone needs a key, and the topic has none");
+    if (shape.subject.empty() || std::find(shape.key.begin(), shape.key.end(), shape.subject) != shape.key.end()) return {};
+    return fail(errc::unsupported, "a tombstone has only the key, and the partition comes from field \"" + shape.subject +
+                                       "\", which is no part of it");
+  }
+
+  status append(std::int64_t row, bool tombstone) {
+    if (tombstone) SONDER_TRY(check_tombstone());
     bool has_key = false;
     const auto partition = place(row, has_key);
     if (!partition) return tl::unexpected(partition.error());
+    const bytes_view key_view{key_bytes.data(), key_bytes.size()};
+    if (tombstone) {
+      pending[static_cast<std::size_t>(*partition)].append(now_ms(), &key_view, nullptr, {});
+      ++records;
+      return {};
+    }
     value.clear();
     if (shape.schema_id >= 0) append_frame(shape.schema_id, value);
     if (const auto refused = value_encoder->encode(row, value); refused)
       return fail(errc::invalid, value_plan.describe(refused));
-    const bytes_view key_view{key_bytes.data(), key_bytes.size()};
     const bytes_view value_view{value.data(), value.size()};
     pending[static_cast<std::size_t>(*partition)].append(
         timestamp_ms(row), has_key ? &key_view : nullptr, &value_view, {});
@@ -191,14 +207,15 @@ result<std::unique_ptr<topic_writer>> topic_writer::create(log& to, record_shape
   return std::unique_ptr<topic_writer>(new topic_writer(std::move(p)));
 }
 
-status topic_writer::write(columns& rows) {
+status topic_writer::write(columns& rows, std::span<const std::uint8_t> tombstones) {
   auto& p = *parts_;
   p.arrays.clear();
   for (std::size_t i = 0; i < rows.size(); ++i) p.arrays.push_back(&rows[i].lend());
   p.value_encoder->bind(p.arrays);
   if (p.key_encoder) p.key_encoder->bind(p.arrays);
   for (std::int64_t row = 0; row < rows.length(); ++row) {
-    if (auto done = p.append(row); !done)
+    const bool tombstone = !tombstones.empty() && tombstones[static_cast<std::size_t>(row)] != 0;
+    if (auto done = p.append(row, tombstone); !done)
       return tl::unexpected(done.error().at("topic \"" + p.shape.topic + "\", record " +
                                             std::to_string(p.records + 1)));
     if ((row & 63) == 63 && p.pending_bytes() > pending_bytes_max) SONDER_TRY(p.flush());

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -42,9 +43,10 @@ class topic_writer {
   topic_writer(const topic_writer&) = delete;
   topic_writer& operator=(const topic_writer&) = delete;
 
-  /// All rows, in order. An error names the row and the field; rows before it may have been
+  /// All rows, in order; those with a 1 in `tombstones` (empty: none) as a key without value, at
+  /// the time of the clock. An error names the row and the field; rows before it may have been
   /// appended.
-  [[nodiscard]] status write(columns& rows);
+  [[nodiscard]] status write(columns& rows, std::span<const std::uint8_t> tombstones = {});
   [[nodiscard]] status flush();
   [[nodiscard]] std::uint64_t records() const noexcept;
   /// Those of them that the log has said it holds.

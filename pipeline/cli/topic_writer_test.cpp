@@ -98,6 +98,28 @@ TEST_F(TopicWriter, PutsARecordWhereKafkaWouldPutItsSubjectWhateverTheKey) {
   EXPECT_EQ(printed(murmur2_partition(as_bytes("ana"), 4)).size(), 2U);
 }
 
+TEST_F(TopicWriter, WritesATombstoneBesideItsRecordAndRefusesOneWithoutAPlace) {
+  const auto tombstone = [&](record_shape how) -> status {
+    columns rows(column_fields(*of));
+    json_row_reader reader(of);
+    SONDER_TRY(reader.append(R"({"subject_id":"ana","purpose":"p","at":1500})", rows));
+    SONDER_TRY(reader.append(R"({"subject_id":"ana","purpose":"","at":0})", rows));
+    auto writer = topic_writer::create(*on, std::move(how), rows.fields());
+    if (!writer) return tl::unexpected(writer.error());
+    const std::uint8_t marks[] = {0, 1};
+    SONDER_TRY((*writer)->write(rows, marks));
+    return (*writer)->flush();
+  };
+  ASSERT_TRUE(tombstone(shape({"subject_id"}, 4)));
+  EXPECT_THAT(printed(murmur2_partition(as_bytes("ana"), 4)),
+              ElementsAre(HasSubstr(R"("key":"ana","headers":{},"value":{)"), HasSubstr(R"("key":"ana","headers":{},"value":null})")));
+  const auto refused = tombstone({"t", 4, of, 1, "subject_id", "at", {"purpose"}});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().message,
+            "topic \"t\", record 2: a tombstone has only the key, and the partition comes from field \"subject_id\", which is no "
+            "part of it");
+}
+
 TEST_F(TopicWriter, NamesAFieldThatTheSchemaLacks) {
   auto how = shape({"subject_id"}, 1);
   how.event_time = "when";

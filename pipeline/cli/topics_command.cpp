@@ -75,9 +75,9 @@ void print_json(const std::vector<topic_state>& topics) {
 int list_topics(const topics_options& options) {
   const auto where = find_place(options.where);
   if (!where) return refuse(exit_cannot_start, where.error());
-  const auto from = open_to_read(where->data_dir);
+  const auto from = open_to_read(*where);
   if (!from) return refuse(exit_cannot_start, from.error());
-  const auto topics = look(**from);
+  const auto topics = look(*from->on);
   if (!topics) return refuse(exit_failed, topics.error());
   options.json ? print_json(*topics) : print_text(*topics);
   return exit_ok;

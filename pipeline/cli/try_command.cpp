@@ -46,7 +46,7 @@ int try_plugin(const try_options& options) {
       run_trial(options.plugin, trial, options.input == "-" ? std::cin : file, std::cout);
   std::cout.flush();
   if (!done)
-    return refuse(done.error().code == errc::internal ? exit_failed : exit_cannot_start,
+    return refuse(done.error().code == errc::unavailable ? exit_failed : exit_cannot_start,
                   done.error());
   if (somebody_looks())
     std::cerr << grouped(done->rows) << " rows: " << grouped(done->passed) << " passed, "
@@ -75,10 +75,17 @@ void add_try(CLI::App& app, chosen_command& chosen) {
       ->type_name("NAME");
   command->add_option("--batch", options->trial.batch_rows, "Rows in one call")
       ->check(CLI::Range(1, 65536));
+  command
+      ->add_option("--deadline-ms", options->trial.deadline_ms,
+                   "A call that takes longer ends the program with exit code 70")
+      ->type_name("MS")
+      ->check(CLI::Range(10, 3'600'000));
   command->add_flag("--json", options->json,
                     "Accepted for scripts: the answer is always one JSON object a line");
   command->footer(
-      "Answers one line a row, in order: {\"row\":0,\"verdict\":\"pass\",\"columns\":{...}}.\n\n"
+      "Answers one line a row, in order: {\"row\":0,\"verdict\":\"pass\",\"columns\":{...}}.\n"
+      "Exit codes: 0 done, 2 usage, 3 cannot start, 4 the plugin cannot go on or broke its contract, "
+      "70 a call passed its deadline.\n\n"
       "Example:\n  echo '{\"text\":\"I slept well.\"}' | sonder try "
       "build/release/plugins/sentiment.so");
   command->callback([&chosen, options] { chosen = [options] { return try_plugin(*options); }; });

@@ -6,6 +6,7 @@
 
 #include "cli/command.h"
 #include "cli/place.h"
+#include "cli/secret_files.h"
 #include "flow/graph.h"
 
 namespace sonder::cli {
@@ -33,6 +34,7 @@ findings check(const std::string& config, const config_overrides& overrides) {
   auto parsed = parse_flow(config, overrides);
   found.diagnostics = std::move(parsed.diagnostics);
   if (!parsed.options) return found;
+  for (auto& d : open_secrets(*parsed.options)) found.diagnostics.push_back(std::move(d));
   add_plugin_folder(*parsed.options);
   const auto checked = check_flow(*parsed.options, false);
   found.diagnostics.insert(found.diagnostics.end(), checked.diagnostics.begin(),

@@ -6,6 +6,7 @@
 #include <set>
 #include <tuple>
 
+#include "flow/config_log.h"
 #include "flow/config_reader.h"
 #include "flow/config_yaml.h"
 #include "plugin/config_schema.h"
@@ -58,6 +59,7 @@ class flow_reader {
     read_log(top);
     read_run(top);
     for_each_entry(top, "secrets", "secret", [this](const auto& m) { read_secret(m); });
+    if (const auto* log = document_.root.find("log")) check_log_secrets(document_, *log, flow_);
     for_each_entry(top, "topics", "topic", [this](const auto& m) { read_topic(m); });
     for_each_entry(top, "stages", "stage", [this](const auto& m) { read_stage(m); });
     for_each_entry(top, "sinks", "sink", [this](const auto& m) { read_sink(m); });
@@ -106,15 +108,9 @@ class flow_reader {
   }
 
   void read_log(map_reader& top) {
-    const auto* value = top.take("log");
-    if (value == nullptr) return;
-    flow_.log.at = document_.place(*value);
-    map_reader log(document_, *value, *value, "log");
-    log.one_of("kind", {"embedded"}, flow_.log.kind);
-    log.text("dir", flow_.log.dir);
-    log.boolean("fsync", flow_.log.fsync);
-    log.finish();
-    if (!flow_.log.dir.empty()) flow_.log.dir = resolve(flow_.log.dir);
+    const auto* section = top.take("log");
+    if (section == nullptr) return;
+    flow_.log = read_log_section(document_, *section, [this](const std::string& path) { return resolve(path); });
   }
 
   void read_run(map_reader& top) {
@@ -124,10 +120,13 @@ class flow_reader {
     run.whole("threads", 0, 256, flow_.threads);
     run.whole("batch_rows", 1, 65'536, flow_.batch_rows);
     run.duration("commit_interval", 1, minute_ms, flow_.commit_interval_ms);
-    run.size("outbox_max", 1 << 20, std::int64_t{16} << 30, flow_.outbox_bytes_max);
+    run.size("outbox_max", 1 << 20, 256 << 20, flow_.outbox_bytes_max);
+    run.whole("parked_max", 1, 65'536, flow_.parked_rows_max);
+    run.size("parked_size_max", 1 << 20, 1 << 30, flow_.parked_bytes_max);
     run.duration("future_max", 0, 3'660 * day_ms, flow_.future_ms_max);
     run.duration("drain_max", 0, hour_ms, flow_.drain_ms_max);
     run.whole("http_port", -1, 65'535, flow_.http_port);
+    run.text("http_address", flow_.http_address);
     run.finish();
   }
 
@@ -175,6 +174,8 @@ class flow_reader {
     reader.texts("carries", topic.carries);
     reader.text("purpose", topic.purpose);
     reader.text("recipient", topic.recipient);
+    if (const auto* labels = reader.take("labels")) read_labels(*labels, topic);
+    if (const auto* fields = reader.take("withhold")) read_withheld(*fields, topic);
     reader.finish();
     if (const auto* at = m.value.find("topic");
         at != nullptr && !is_made_of(topic.topic, topic_bytes_max, "._-")) {
@@ -194,6 +195,44 @@ class flow_reader {
                        "\"carries\" of topic \"" + m.key + "\": " + known.error().message);
     }
     flow_.topics.push_back(std::move(topic));
+  }
+
+  /// `{headers: none, key: [pseudonym]}`: labels of what no schema tells of.
+  void read_labels(const yaml_value& labels, topic_options& topic) {
+    const auto what = "\"labels\" of topic \"" + topic.name + "\"";
+    map_reader reader(document_, labels, labels, what);
+    const auto label_of = [&](const std::string& part, std::string& to) {
+      const auto* given = reader.take(part);
+      if (given == nullptr) return;
+      std::map<std::string, position> ignored;
+      to = yaml_to_json(document_, *given, ignored);
+      topic.where["labels." + part] = document_.place(*given);
+      if (auto known = parse_label(to); !known) document_.report(*given, what + ": \"" + part + "\": " + known.error().message);
+    };
+    label_of("key", topic.key_label);
+    label_of("headers", topic.headers_label);
+    reader.finish();
+    if (!topic.key_label.empty() && (!topic.key.empty() || !topic.subject.empty())) {
+      document_.report(*labels.find("key"), what + ": its key is made of fields, whose labels in the schema hold; take \"key\" away here");
+    }
+  }
+
+  /// `{place: acme:Maps}`.
+  void read_withheld(const yaml_value& fields, topic_options& topic) {
+    const auto what = "\"withhold\" of topic \"" + topic.name + "\"";
+    if (fields.is != yaml_value::kind::map) {
+      document_.report(fields, what + " must be a map from field to purpose, not " + found(fields));
+      return;
+    }
+    for (const auto& field : fields.members) {
+      if (field.value.is != yaml_value::kind::scalar || field.value.text.empty()) {
+        document_.report(field.value, what + ": field \"" + field.key + "\" needs a purpose, not " + found(field.value));
+        continue;
+      }
+      check_purpose_at(&field.value, field.value.text);
+      topic.where["withhold." + field.key] = document_.place(field.key_at);
+      topic.withhold[field.key] = field.value.text;
+    }
   }
 
   void check_purpose_at(const yaml_value* at, const std::string& purpose) {

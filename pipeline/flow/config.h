@@ -62,6 +62,10 @@ struct topic_options {
   std::vector<std::string> carries;  ///< data categories that the topic may hold
   std::string purpose;               ///< that its readers serve; of a sink: what its rows must be allowed for
   std::string recipient;             ///< of a sink: who reads it, where labels name recipients
+  std::string key_label;      ///< JSON, as `parse_label` reads it; empty: what the fields of `key` say; about nobody without such
+  std::string headers_label;  ///< the same; empty: counts as everything
+  /// Field -> a purpose that its person must have agreed to as well: in the rows of those who have not, nobody is given it.
+  std::map<std::string, std::string> withhold;
   std::map<std::string, position> where;  ///< option -> where its value stands
 };
 
@@ -103,11 +107,37 @@ struct secret_options {
   std::string environment;
 };
 
+/// A schema registry that speaks Confluent's REST protocol.
+struct registry_options {
+  position at;
+  std::string url;
+  std::string user;              ///< with `secret`: basic authentication; without: `secret` is a bearer token
+  std::string secret;            ///< name of a secret; empty: no authentication
+  std::string ca_file;           ///< certificates to trust; empty: the system's
+  bool register_schemas = true;  ///< output schemas that the registry does not have are registered at start
+  std::int64_t timeout_ms = 5'000;
+};
+
+struct kafka_log_options {
+  std::string bootstrap;
+  bool exactly_once = true;
+  std::string instance;          ///< static membership under this id; empty: dynamic
+  std::int64_t session_timeout_ms = 10'000;     ///< after which the group gives up a worker that says nothing
+  std::int64_t max_poll_interval_ms = 300'000;  ///< after which a worker that hangs leaves its group
+  std::int64_t transaction_timeout_ms = 10'000; ///< after which the broker aborts what a dead worker left open
+  bool create_topics = true;     ///< topics that do not exist are made at start
+  std::int32_t replication = 1;  ///< of topics that are made
+  std::map<std::string, std::string> properties;  ///< of librdkafka, for all its clients
+  std::map<std::string, std::string> secrets;     ///< property -> name of the secret that is its value
+  registry_options registry;
+};
+
 struct flow_log_options {
   position at;
   std::string kind = "embedded";
-  std::string dir;           ///< embedded: the data folder
-  bool fsync = true;
+  std::string dir;           ///< embedded: the data folder; kafka: where state is kept between runs
+  bool fsync = true;         ///< embedded
+  kafka_log_options kafka;   ///< if `kind` is kafka
 };
 
 struct flow_options {
@@ -124,9 +154,12 @@ struct flow_options {
   std::int32_t batch_rows = 256;
   std::int64_t commit_interval_ms = 100;
   std::int64_t outbox_bytes_max = 64 << 20;  ///< of all tasks, uncommitted
+  std::int32_t parked_rows_max = 4'096;      ///< of one task, over its stages: it takes up no more events beyond this
+  std::int64_t parked_bytes_max = 32 << 20;  ///< the same
   std::int64_t future_ms_max = 86'400'000;   ///< events further ahead than this are dead-lettered
   std::int64_t drain_ms_max = 30'000;        ///< how long SIGTERM waits for running calls
   std::int32_t http_port = -1;               ///< metrics and health; -1: off, 0: any free port
+  std::string http_address = "127.0.0.1";    ///< where they are served: an IPv4 or IPv6 address of this machine
   std::vector<std::string> plugin_dirs;
 };
 

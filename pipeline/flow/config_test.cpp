@@ -287,8 +287,8 @@ INSTANTIATE_TEST_SUITE_P(
         mistake{"UnknownKeyWithoutNearName", topic("zzzzzzzzzz: 1"),
                 ":3:23: unknown key \"zzzzzzzzzz\" of topic \"a\"; expected topic, schema, "
                 "subject, key, event_time, partitions, role, compact, "
-                "feedback, log_append_time, framing, retention, retention_size, carries, purpose "
-                "or recipient"},
+                "feedback, log_append_time, framing, retention, retention_size, carries, purpose, "
+                "recipient, labels or withhold"},
         mistake{"MissingName", "topics: {a: {schema: a.avsc}}\n",
                 ":1:1: the flow needs \"flow\": its name"},
         mistake{"MissingTopics", "flow: f\n",
@@ -332,13 +332,24 @@ INSTANTIATE_TEST_SUITE_P(
                 ":4:40: \"deadline\" of stage \"s\" must be a duration from 10ms to 1h, such as "
                 "100ms or 2s, not \"3d\""},
         mistake{"SizeWithUnknownUnit", with("run: {outbox_max: 64Mb}\n"),
-                ":3:19: \"outbox_max\" of run must be a size from 1MiB to 16GiB, such as 64MiB, "
+                ":3:19: \"outbox_max\" of run must be a size from 1MiB to 256MiB, such as 64MiB, "
                 "not \"64Mb\""},
         mistake{"SizeThatOverflows", topic("retention_size: 99999999999TiB"),
                 ":3:39: \"retention_size\" of topic \"a\" must be a size from 1KiB to 1024TiB, "
                 "such as 64MiB, not \"99999999999TiB\""},
-        mistake{"UnknownLog", with("log: {kind: kafka}\n"),
-                ":3:13: \"kind\" of log must be embedded, not \"kafka\""},
+        mistake{"UnknownLog", with("log: {kind: pulsar}\n"),
+                ":3:13: \"kind\" of log must be embedded or kafka, not \"pulsar\""},
+        mistake{"KafkaWithoutBrokers", with("log: {kind: kafka, registry: {url: \"http://r\"}}\n"),
+                ":3:6: log needs \"bootstrap\": brokers to begin with, host:port, with commas between"},
+        mistake{"KafkaWithoutRegistry", with("log: {kind: kafka, bootstrap: \"b:9092\"}\n"),
+                ":3:6: log needs \"registry\": the schema registry, as in {url: "
+                "\"http://127.0.0.1:8081\"}"},
+        mistake{"KafkaOptionOfTheEmbeddedLog", with("log: {kind: kafka, bootstrap: b, registry: {url: u}, fsync: true}\n"),
+                ":3:54: unknown key \"fsync\" of log; expected kind, dir, bootstrap, guarantee, instance, session_timeout, max_poll_interval, "
+                "transaction_timeout, create_topics, replication, properties, secrets or registry"},
+        mistake{"SecretOfTheLogThatIsNone",
+                with("log: {kind: kafka, bootstrap: b, registry: {url: u}, secrets: {sasl.password: pw}}\n"),
+                ":3:79: must be one of \"secrets\" of the flow, not \"pw\""},
         mistake{"UnknownPurpose", topic("purpose: ServicePersonalization"),
                 ":3:32: purpose \"ServicePersonalization\" is not in DPV; did you mean "
                 "\"ServicePersonalisation\"?"},

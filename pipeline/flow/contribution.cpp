@@ -2,6 +2,10 @@
 
 namespace sonder {
 
+std::string_view name(block_reason reason) noexcept {
+  return reason == block_reason::outbox ? "outbox" : reason == block_reason::changes ? "changes" : "none";
+}
+
 namespace {
 
 const topic_options* dead_letter_topic(const graph& flow) {
@@ -23,6 +27,8 @@ contribution::contribution(const graph& flow, const counts_layout& layout) : cou
   if (const auto* dead = dead_letter_topic(flow)) size += static_cast<std::size_t>(dead->partitions);
   outputs.resize(size);
   next_offsets.assign(flow.sources.size(), -1);
+  ages.resize(flow.sinks.size());
+  timers.resize(flow.stages.size());
 }
 
 void contribution::clear() noexcept {
@@ -32,8 +38,9 @@ void contribution::clear() noexcept {
   state.clear();
   records_in = records_out = dead_letters = steps = awaited_steps = 0;
   bytes = 0;
-  timestamps_ms_sum = 0;
-  timestamps = blocked_ns = 0;
+  for (auto& sink : ages) sink.clear();
+  for (auto& stage : timers) stage = {};
+  blocked_ns.fill(0);
 }
 
 void contribution::add_to(epoch_changes& epoch, const graph& flow, std::int32_t partition) {

@@ -1,12 +1,30 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
+#include "flow/age_tally.h"
 #include "flow/counts.h"
 #include "log/log.h"
 
 namespace sonder {
+
+/// Why a task stands still.
+enum class block_reason : std::uint8_t {
+  none,
+  outbox,   ///< uncommitted outputs of all tasks pass `outbox_bytes_max`
+  changes,  ///< a store, or the task's own outputs, hold as much as one epoch takes
+};
+inline constexpr std::size_t block_reasons = 3;
+[[nodiscard]] std::string_view name(block_reason reason) noexcept;
+
+/// What became of timers that were due.
+struct timer_counts {
+  std::uint64_t fired = 0;
+  std::uint64_t given_up = 0;  ///< their call failed alone, too
+  std::uint64_t withheld = 0;  ///< their subjects do not agree to the stage's purpose
+};
 
 /// What one task gives to one epoch: outputs, the offsets that they used up, changes of state, and counts. Built on the
 /// task's strand; sealed, it is read-only until the epoch is committed or discarded. Keeps its memory over `clear()`.
@@ -18,6 +36,12 @@ struct contribution {
     return outputs[first_output[sink] + static_cast<std::size_t>(partition)];
   }
   [[nodiscard]] bool empty() const noexcept { return steps == 0; }
+  /// Whether a record of `size` bytes goes into an output: a log takes only so much at once.
+  [[nodiscard]] bool fits(const record_batch_builder& output_of, std::size_t size) const noexcept {
+    return output_of.bytes() + size <= output_bytes_max && bytes + size <= bytes_max;
+  }
+  static constexpr std::size_t output_bytes_max = 48 << 20;  ///< of one partition of one topic
+  static constexpr std::size_t bytes_max = 96 << 20;         ///< of all outputs
   void clear() noexcept;
   /// Adds everything to an epoch. Views in it last as long as this is not changed.
   void add_to(epoch_changes& epoch, const graph& flow, std::int32_t partition);
@@ -33,9 +57,10 @@ struct contribution {
   std::uint64_t steps = 0;
   std::uint64_t awaited_steps = 0;            ///< of these, all but batches of feedback topics
   std::size_t bytes = 0;                      ///< of the outputs
-  double timestamps_ms_sum = 0;               ///< per event row, the timestamp of its batch's first record: for the mean latency
-  std::uint64_t timestamps = 0;
-  std::uint64_t blocked_ns = 0;               ///< how long the task stood still because the outbox was full
+  bool takes_all = true;                      ///< what does not fit is buried; else the step ends with errc::capacity, to be made smaller
+  std::vector<age_tally> ages;                ///< per sink, of the records that its outputs came from
+  std::vector<timer_counts> timers;           ///< per stage
+  std::array<std::uint64_t, block_reasons> blocked_ns{};  ///< how long the task stood still, per reason
 };
 
 }  // namespace sonder

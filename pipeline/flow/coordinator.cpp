@@ -1,8 +1,10 @@
 #include "flow/coordinator.h"
 
 #include <algorithm>
+#include <exception>
 #include <thread>
 
+#include "flow/services.h"
 #include "flow/worker_metrics.h"
 #include "observe/log.h"
 
@@ -16,59 +18,204 @@ using std::chrono::steady_clock;
 constexpr std::int32_t steps_before_yield = 16;      // batches of one task before others have their turn
 constexpr auto running_step_wait = milliseconds(20); // how long a closing epoch waits for batches that run
 constexpr auto poll_wait = milliseconds(10);
-constexpr std::int32_t discards_in_a_row_max = 5;
+constexpr std::int32_t discards_in_a_row_max = 5;    // where the log does not say that it may work later
+constexpr auto back_off_first = milliseconds(50);
+constexpr auto back_off_max = milliseconds(2'000);
+constexpr auto give_up_wait = milliseconds(1'000);   // how long calls have to answer a cancellation
 constexpr auto report_interval = milliseconds(100);
+constexpr auto lag_interval = milliseconds(500);     // asking a log for its ends can cost a journey for each partition
+constexpr auto waits_told_interval = std::chrono::seconds(5);
 
 double seconds_since(steady_clock::time_point from) {
   return std::chrono::duration<double>(steady_clock::now() - from).count();
 }
 
+group_request request_of(const graph& flow) {
+  group_request request;
+  request.group = flow.options.name;
+  request.partitions = flow.partitions;
+  for (const auto& source : flow.sources) request.topics.push_back(source.topic.topic);
+  for (const auto& stage : flow.stages) {
+    for (auto& name : store_names(stage)) request.stores.push_back(std::move(name));
+  }
+  return request;
+}
+
 }  // namespace
 
-coordinator::coordinator(task_context& context, executor& on, const worker_options& options, worker_metrics* observe)
-    : context_(context), executor_(on), options_(options), observe_(observe), counts_(context.layout->make()) {}
+coordinator::coordinator(task_context& context, executor& on, const worker_options& options, worker_metrics* observe,
+                         deadline_watch& deadlines)
+    : context_(context),
+      executor_(on),
+      options_(options),
+      observe_(observe),
+      deadlines_(deadlines),
+      counts_(context.layout->make()) {}
 
 coordinator::~coordinator() { executor_.wait(); }
 
-status coordinator::start() {
-  for (std::int32_t p = 0; p < context_.flow->partitions; ++p) {
-    auto made = task::create(context_, p);
-    if (!made) return tl::unexpected(made.error());
-    tasks_.push_back(std::move(*made));
+int coordinator::asked_to_stop() const noexcept {
+  return options_.stop == nullptr ? 0 : options_.stop->load(std::memory_order_relaxed);
+}
+
+/// What the group gave or took since the last look, and tasks whose state has come meanwhile.
+status coordinator::follow_group() {
+  auto event = member_->poll();
+  if (!event) return tl::unexpected(event.error());
+  switch (event->what) {
+    case group_event::kind::none:
+      break;
+    case group_event::kind::assigned:
+      waiting_ = event->partitions;
+      assigned_ = true;
+      if (options_.lines != nullptr) {
+        options_.lines->write(log_level::info, "tasks are assigned",
+                              {{"tasks", static_cast<std::int64_t>(waiting_.size())}, {"because", event->why}});
+      }
+      break;
+    case group_event::kind::revoked:
+    case group_event::kind::lost:
+      SONDER_TRY(let_go(*event));
+      break;
   }
+  return open_ready_tasks();
+}
+
+status coordinator::open_ready_tasks() {
+  std::vector<std::int32_t> still;
+  for (const auto partition : waiting_) {
+    auto ready = member_->ready(partition);
+    if (!ready) return tl::unexpected(ready.error());
+    if (!*ready) {
+      still.push_back(partition);
+      continue;
+    }
+    auto made = task::create(context_, partition);
+    if (!made && made.error().code != errc::unavailable) return tl::unexpected(made.error());
+    if (!made) {
+      still.push_back(partition);
+      continue;
+    }
+    tasks_.emplace_back(std::move(*made));
+    deadlines_.add(tasks_.back()->watch());
+    schedule(tasks_.back());
+  }
+  waiting_ = std::move(still);
   return {};
 }
 
-std::vector<call_watch*> coordinator::calls() {
-  std::vector<call_watch*> all;
-  for (auto& t : tasks_) all.push_back(&t->watch());
-  return all;
+/// The group takes all tasks back. Revoked: running batches finish within `drain_max` or are cancelled, and what is finished is
+/// committed once. Lost: others may have the tasks already, so nothing is.
+status coordinator::let_go(const group_event& event) {
+  const bool revoked = event.what == group_event::kind::revoked;
+  const auto began = steady_clock::now();
+  if (options_.readiness) options_.readiness(false, "its tasks are handed over");
+  context_.stop.stopping.store(true, std::memory_order_relaxed);
+  if (!revoked) context_.stop.cancel = 1;
+  if (!wait_for_running(revoked ? milliseconds(context_.flow->options.drain_ms_max) : give_up_wait)) {
+    context_.stop.cancel = 1;
+    (void)wait_for_running(give_up_wait);  // what still runs is retired below, and never committed
+  }
+  status kept;
+  for (int part = 0; revoked && kept && part < 2; ++part) {  // a task that was sealed already has a second part
+    if (auto done = commit_collected(); !done) kept = tl::unexpected(done.error());
+  }
+  if (!kept) ++epochs_discarded_;
+  if (options_.lines != nullptr) {
+    options_.lines->write(kept ? log_level::info : log_level::warning,
+                          revoked ? "tasks are revoked" : "tasks are lost; what was not committed is thrown away",
+                          {{"tasks", static_cast<std::int64_t>(tasks_.size() + waiting_.size())},
+                           {"because", kept ? event.why : event.why + "; " + kept.error().message},
+                           {"seconds", seconds_since(began)}});
+  }
+  retire_tasks();
+  waiting_.clear();
+  assigned_ = false;
+  discards_in_a_row_ = 0;
+  context_.stop.cancel = 0;
+  context_.stop.stopping.store(false, std::memory_order_relaxed);
+  return member_->release();
 }
 
-void coordinator::schedule(task& t) {
-  if (context_.stop.stopping.load(std::memory_order_relaxed) || !t.try_own()) return;
-  executor_.submit([this, &t] { run_task(t); });
+/// A task whose step still runs ends with it: the work holds it, takes no further step, and seals nothing.
+void coordinator::retire_tasks() {
+  for (auto& t : tasks_) t->retired.store(true, std::memory_order_release);
+  tasks_.clear();
+}
+
+/// True once no task is in a step. No new one is begun meanwhile only if `stop.stopping` is set.
+bool coordinator::wait_for_running(milliseconds at_most) {
+  const auto until = steady_clock::now() + at_most;
+  for (auto& t : tasks_) {
+    while (!t->try_own()) {
+      if (steady_clock::now() > until || asked_to_stop() > 1) return false;
+      std::this_thread::sleep_for(milliseconds(1));
+    }
+    t->disown();
+  }
+  return true;
+}
+
+/// Says when what keeps the worker from its work changes; `/readyz` and the log have it.
+void coordinator::tell_readiness() {
+  std::string now;
+  if (!assigned_ || !waiting_.empty()) now = member_->waits_for();
+  if (now.empty() && !assigned_) now = "its group's assignment";
+  if (now.empty() && !waiting_.empty()) now = "state of " + std::to_string(waiting_.size()) + " tasks";
+  if (now.empty()) {
+    std::lock_guard lock(failure_mutex_);
+    now = delay_;
+  }
+  const bool changed = now.empty() != waits_for_.empty() || last_report_ == started_;
+  if (!changed && (now == waits_for_ || steady_clock::now() - waits_told_ < waits_told_interval)) return;
+  waits_for_ = now;
+  waits_told_ = steady_clock::now();
+  if (options_.readiness) options_.readiness(now.empty(), now.empty() ? "" : "waits for " + now);
+  if (options_.lines != nullptr && !now.empty()) options_.lines->write(log_level::info, "worker waits", {{"for", now}});
+}
+
+void coordinator::schedule(const std::shared_ptr<task>& t) {
+  if (context_.stop.stopping.load(std::memory_order_relaxed) || t->retired.load(std::memory_order_acquire) || !t->try_own()) return;
+  executor_.submit([this, t] {
+    // A library that throws, or memory that ran out, ends the worker: with the task half-way, nothing else is right.
+    try {
+      run_task(t);
+    } catch (const std::exception& e) {
+      fail_with({errc::internal, std::string("a step of a task threw: ") + e.what()});
+    }
+  });
 }
 
 /// One turn of a task, on a thread of the pool that owns it.
-void coordinator::run_task(task& t) {
+void coordinator::run_task(const std::shared_ptr<task>& t) {
+  const auto may_go_on = [&] {
+    return !context_.stop.stopping.load(std::memory_order_relaxed) && !t->retired.load(std::memory_order_acquire);
+  };
   bool more = true;
-  for (std::int32_t i = 0; more && i < steps_before_yield && !context_.stop.stopping.load(std::memory_order_relaxed); ++i) {
-    auto outcome = t.step();
+  for (std::int32_t i = 0; more && i < steps_before_yield && may_go_on(); ++i) {
+    auto outcome = t->step();
+    if (!outcome && outcome.error().code == errc::unavailable) {
+      // The log may answer later: the step is done again then, from what is committed.
+      std::lock_guard lock(failure_mutex_);
+      delay_ = outcome.error().message;
+      t->disown();
+      return;
+    }
     if (!outcome) {
-      fail_with(outcome.error());
-      t.disown();
+      if (!t->retired.load(std::memory_order_acquire)) fail_with(outcome.error());
+      t->disown();
       return;
     }
     more = *outcome == step_outcome::progressed;
-    if (t.seal_asked.load(std::memory_order_acquire)) t.seal();
+    if (more) batches_.fetch_add(1, std::memory_order_relaxed);
+    if (t->seal_asked.load(std::memory_order_acquire)) t->seal();
   }
-  t.disown();
+  t->disown();
   if (more) schedule(t);
 }
 
 void coordinator::schedule_all() {
-  for (auto& t : tasks_) schedule(*t);
+  for (auto& t : tasks_) schedule(t);
 }
 
 void coordinator::fail_with(error e) {
@@ -101,7 +248,7 @@ void coordinator::collect(std::vector<task*>& sealed) {
         t->seal();
         t->disown();
       } else {
-        std::this_thread::sleep_for(std::chrono::microseconds(100));
+        std::this_thread::sleep_for(std::chrono::microseconds(500));
       }
     }
   }
@@ -111,6 +258,16 @@ void coordinator::collect(std::vector<task*>& sealed) {
 }
 
 result<bool> coordinator::commit_epoch() {
+  auto done = commit_collected();
+  if (done) {
+    if (*done) schedule_all();
+    return done;
+  }
+  SONDER_TRY(discard(done.error()));
+  return true;
+}
+
+result<bool> coordinator::commit_collected() {
   const auto began = steady_clock::now();
   last_commit_ = began;
   // What the last commit wrote is taken in first, so that a task's layers never pile up.
@@ -120,20 +277,20 @@ result<bool> coordinator::commit_epoch() {
   epoch_changes epoch;
   epoch.group = context_.flow->options.name;
   for (auto* t : sealed) t->sealed()->add_to(epoch, *context_.flow, t->partition());
-  if (auto ok = context_.on->commit(epoch); !ok) {
-    SONDER_TRY(discard(ok.error()));
-    return true;
-  }
+  SONDER_TRY(context_.on->commit(epoch));
   discards_in_a_row_ = 0;
+  {
+    std::lock_guard lock(failure_mutex_);
+    delay_.clear();
+  }
   ++epochs_committed_;
   const auto now_ms = context_.now_ms();
   for (auto* t : sealed) {
     count(*t->sealed());
-    if (observe_ != nullptr) observe_->count(*t->sealed(), now_ms);
+    if (observe_ != nullptr) observe_->count(*t->sealed(), t->partition(), now_ms);
     t->committed();
   }
   if (observe_ != nullptr) observe_->epoch_committed(seconds_since(began));
-  schedule_all();
   return true;
 }
 
@@ -146,63 +303,86 @@ void coordinator::count(const contribution& of) {
 /// The epoch did not come about: everything uncommitted of every task is thrown away, and they start again from what is.
 status coordinator::discard(const error& why) {
   ++epochs_discarded_;
+  ++discards_in_a_row_;
   if (observe_ != nullptr) observe_->epoch_discarded();
   if (options_.lines != nullptr) {
     options_.lines->write(log_level::warning, "an epoch could not be committed and is run again", {{"because", why.message}});
   }
-  if (why.code == errc::fenced || ++discards_in_a_row_ > discards_in_a_row_max) return tl::unexpected(why);
-  for (auto& t : tasks_) {
-    while (!t->try_own()) std::this_thread::sleep_for(std::chrono::microseconds(200));
-    auto ok = t->reset();
-    t->disown();
-    if (!ok) return ok;
+  if (why.code == errc::fenced) return tl::unexpected(why);
+  if (why.code != errc::unavailable && discards_in_a_row_ > discards_in_a_row_max) return tl::unexpected(why);
+  {
+    std::lock_guard lock(failure_mutex_);
+    delay_ = why.message;
   }
-  std::this_thread::sleep_for(milliseconds(50) * (1 << std::min(discards_in_a_row_, 5)));
-  schedule_all();
-  return {};
+  context_.stop.stopping.store(true, std::memory_order_relaxed);
+  (void)wait_for_running(give_up_wait);  // what runs longer is retired, and never committed
+  for (auto& t : tasks_) waiting_.push_back(t->partition());
+  std::sort(waiting_.begin(), waiting_.end());
+  retire_tasks();
+  context_.stop.stopping.store(false, std::memory_order_relaxed);
+  const auto until = steady_clock::now() + std::min(back_off_first * (1 << std::min(discards_in_a_row_, 6)), back_off_max);
+  while (steady_clock::now() < until && asked_to_stop() == 0) std::this_thread::sleep_for(milliseconds(10));
+  SONDER_TRY(member_->restart());
+  return open_ready_tasks();
 }
 
-/// True if every task is at rest, at the end of its sources, with nothing uncommitted that is worth waiting for.
-result<bool> coordinator::idle() {
+/// Idle: every task at rest, at the end of its sources, with nothing uncommitted that is worth waiting for.
+result<coordinator::rest> coordinator::at_rest() {
+  if (!assigned_ || !waiting_.empty()) return rest::busy;
+  // While tasks take up batches there is no need to wait for one that can be looked at: that would wake this thread ten
+  // thousand times a second, on a processor that a task could use.
+  if (const auto batches = batches_.load(std::memory_order_relaxed); batches != batches_seen_) {
+    batches_seen_ = batches;
+    return rest::busy;
+  }
+  auto found = rest::idle;
   for (auto& t : tasks_) {
     // A task that looks whether there is something new is at rest again in a moment.
     const auto until = steady_clock::now() + running_step_wait;
     while (!t->try_own()) {
-      if (steady_clock::now() > until) return false;
+      if (steady_clock::now() > until) return rest::busy;
       std::this_thread::sleep_for(std::chrono::microseconds(100));
     }
-    const bool clean = t->settled();
+    if (!t->settled()) found = rest::uncommitted;
     auto left = t->lag(true);
     t->disown();
+    if (!left && left.error().code == errc::unavailable) return rest::busy;
     if (!left) return tl::unexpected(left.error());
-    if (!clean || *left > 0) return false;
+    if (*left > 0) return rest::busy;
   }
-  return true;
+  return found;
 }
 
 void coordinator::report(bool force) {
-  if (!force && steady_clock::now() - last_report_ < report_interval) return;
-  last_report_ = steady_clock::now();
+  const auto now = steady_clock::now();
+  if (!force && now - last_report_ < report_interval) return;
+  last_report_ = now;
+  const bool ask_ends = force || now - last_lag_ >= lag_interval;
   std::uint64_t left = 0;
-  std::size_t state_bytes = 0;
+  std::vector<std::int32_t> owned;
   for (auto& t : tasks_) {
+    owned.push_back(t->partition());
     if (!t->try_own()) continue;
-    if (auto lag = t->lag(false)) left += static_cast<std::uint64_t>(*lag);
-    state_bytes += t->state_bytes();
+    if (ask_ends) {
+      if (auto lag = t->lag(false)) left += static_cast<std::uint64_t>(*lag);
+    }
     if (observe_ != nullptr) observe_->sample(*t);
     t->disown();
-    schedule(*t);
+    schedule(t);
   }
-  if (observe_ != nullptr) observe_->sample(context_.uncommitted_bytes.load(std::memory_order_relaxed), left, state_bytes);
-  if (options_.progress) options_.progress({records_in_, records_out_, left, seconds_since(started_)});
+  if (ask_ends) {
+    records_left_ = left;
+    last_lag_ = now;
+  }
+  if (observe_ != nullptr) observe_->publish(context_.uncommitted_bytes.load(std::memory_order_relaxed), owned);
+  if (options_.progress) options_.progress({records_in_, records_out_, records_left_, seconds_since(started_)});
 }
 
 status coordinator::loop(run_summary& summary) {
   std::uint64_t seen = 0;
   const auto interval = milliseconds(context_.flow->options.commit_interval_ms);
-  schedule_all();
   for (;;) {
-    const auto asked = options_.stop == nullptr ? 0 : options_.stop->load(std::memory_order_relaxed);
+    const auto asked = asked_to_stop();
     if (asked > 0) {
       summary.stopped_because = "signal";
       if (asked == 1) return drain();
@@ -210,6 +390,8 @@ status coordinator::loop(run_summary& summary) {
       return {};
     }
     if (failed()) return {};
+    SONDER_TRY(follow_group());
+    tell_readiness();
     const bool outbox_full = context_.uncommitted_bytes.load(std::memory_order_relaxed) * 2 > context_.flow->options.outbox_bytes_max;
     const bool task_full = context_.epoch_full.exchange(false, std::memory_order_relaxed);
     if (outbox_full || task_full || steady_clock::now() - last_commit_ >= interval) {
@@ -218,11 +400,16 @@ status coordinator::loop(run_summary& summary) {
     }
     report(false);
     if (options_.until_idle) {
-      auto at_rest = idle();
-      if (!at_rest) return tl::unexpected(at_rest.error());
-      if (*at_rest) {
+      auto found = at_rest();
+      if (!found) return tl::unexpected(found.error());
+      if (*found == rest::idle) {
         summary.stopped_because = "idle";
         return {};
+      }
+      if (*found == rest::uncommitted) {
+        auto done = commit_epoch();
+        if (!done) return tl::unexpected(done.error());
+        continue;
       }
     }
     const auto left = interval - std::chrono::duration_cast<milliseconds>(steady_clock::now() - last_commit_);
@@ -235,33 +422,31 @@ status coordinator::loop(run_summary& summary) {
 status coordinator::drain() {
   if (options_.readiness) options_.readiness(false, "draining");
   context_.stop.stopping.store(true, std::memory_order_relaxed);
-  const auto until = steady_clock::now() + milliseconds(context_.flow->options.drain_ms_max);
-  for (auto& t : tasks_) {
-    while (!t->try_own()) {
-      const bool again = options_.stop->load(std::memory_order_relaxed) > 1;
-      if (again || steady_clock::now() > until) {
-        context_.stop.cancel = 1;
-        if (again) return {};
-      }
-      std::this_thread::sleep_for(milliseconds(1));
+  if (!wait_for_running(milliseconds(context_.flow->options.drain_ms_max))) {
+    context_.stop.cancel = 1;
+    while (asked_to_stop() < 2 && !wait_for_running(give_up_wait)) {
     }
-    t->disown();
+    if (asked_to_stop() > 1) return {};
   }
-  auto done = commit_epoch();
-  if (!done) return tl::unexpected(done.error());
-  // A task that was sealed already when the epoch closed has a second part.
-  done = commit_epoch();
-  return done ? status{} : status(tl::unexpected(done.error()));
+  for (int part = 0; part < 2; ++part) {  // a task that was sealed already when the epoch closed has a second part
+    auto done = commit_collected();
+    if (!done) return tl::unexpected(done.error());
+  }
+  return {};
 }
 
 status coordinator::run(run_summary& summary) {
   started_ = last_commit_ = last_report_ = steady_clock::now();
-  if (options_.readiness) options_.readiness(true, "");
+  auto joined = context_.on->join(request_of(*context_.flow));
+  if (!joined) return tl::unexpected(joined.error());
+  member_ = std::move(*joined);
   auto ended = loop(summary);
   context_.stop.stopping.store(true, std::memory_order_relaxed);
   if (options_.readiness) options_.readiness(false, "stopped");
   executor_.wait();
   report(true);
+  retire_tasks();
+  member_.reset();
   {
     std::lock_guard lock(failure_mutex_);
     if (failure_ != nullptr && failure_->code != errc::cancelled) ended = tl::unexpected(*failure_);

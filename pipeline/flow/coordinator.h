@@ -1,45 +1,59 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "flow/executor.h"
 #include "flow/task.h"
 #include "flow/worker.h"
+#include "log/group.h"
 
 namespace sonder {
 
+class deadline_watch;
 class worker_metrics;
 
-/// Runs the tasks of a worker and commits their epochs. One thread, the caller's, coordinates: it schedules tasks that have
-/// records, closes an epoch each commit interval, and commits it while the tasks go on with the next one.
+/// Runs the tasks that its group gives to this worker and commits their epochs. One thread, the caller's, coordinates: it
+/// follows the group, schedules tasks that have records, closes an epoch each commit interval, and commits it while the tasks
+/// go on with the next one.
 class coordinator {
  public:
-  coordinator(task_context& context, executor& on, const worker_options& options, worker_metrics* observe);
+  coordinator(task_context& context, executor& on, const worker_options& options, worker_metrics* observe,
+              deadline_watch& deadlines);
   ~coordinator();
   coordinator(const coordinator&) = delete;
   coordinator& operator=(const coordinator&) = delete;
 
-  [[nodiscard]] status start();
-  [[nodiscard]] std::vector<call_watch*> calls();
   /// Until idle or asked to stop; the summary also tells of a run that ended with an error.
   [[nodiscard]] status run(run_summary& summary);
 
  private:
-  void schedule(task& t);
-  void run_task(task& t);
+  enum class rest { busy, uncommitted, idle };
+
+  [[nodiscard]] status follow_group();
+  [[nodiscard]] status open_ready_tasks();
+  [[nodiscard]] status let_go(const group_event& event);
+  void tell_readiness();
+  void schedule(const std::shared_ptr<task>& t);
+  void run_task(const std::shared_ptr<task>& t);
   void schedule_all();
   void fail_with(error e);
   [[nodiscard]] bool failed();
+  [[nodiscard]] int asked_to_stop() const noexcept;
   /// Collects what tasks have finished and commits it. False if there was nothing.
   [[nodiscard]] result<bool> commit_epoch();
+  [[nodiscard]] result<bool> commit_collected();
   void collect(std::vector<task*>& sealed);
   [[nodiscard]] status discard(const error& why);
+  void retire_tasks();
+  [[nodiscard]] bool wait_for_running(std::chrono::milliseconds at_most);
   void count(const contribution& of);
-  [[nodiscard]] result<bool> idle();
+  [[nodiscard]] result<rest> at_rest();
   [[nodiscard]] status drain();
   void report(bool force);
   [[nodiscard]] status loop(run_summary& summary);
@@ -48,18 +62,29 @@ class coordinator {
   executor& executor_;
   const worker_options& options_;
   worker_metrics* observe_;
-  std::vector<std::unique_ptr<task>> tasks_;
+  deadline_watch& deadlines_;
+  std::unique_ptr<group_member> member_;
+  bool assigned_ = false;                      ///< the group has given an assignment that stands
+  std::vector<std::int32_t> waiting_;          ///< assigned, with state or offsets not at hand yet
+  std::vector<std::shared_ptr<task>> tasks_;   ///< open; each is also held by the work of it that runs
+  std::string waits_for_;                      ///< as last told
+  std::chrono::steady_clock::time_point waits_told_;
   std::vector<node_counts> counts_;
   std::uint64_t records_in_ = 0;
   std::uint64_t records_out_ = 0;
+  std::uint64_t records_left_ = 0;
   std::uint64_t epochs_committed_ = 0;
   std::uint64_t epochs_discarded_ = 0;
   std::int32_t discards_in_a_row_ = 0;
+  std::atomic<std::uint64_t> batches_{0};  ///< that tasks took up
+  std::uint64_t batches_seen_ = 0;
   std::chrono::steady_clock::time_point started_;
   std::chrono::steady_clock::time_point last_commit_;
   std::chrono::steady_clock::time_point last_report_;
+  std::chrono::steady_clock::time_point last_lag_;
   std::mutex failure_mutex_;
   std::unique_ptr<error> failure_;
+  std::string delay_;                          ///< why tasks could not go on just now; under `failure_mutex_`
 };
 
 }  // namespace sonder

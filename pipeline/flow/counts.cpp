@@ -8,7 +8,8 @@ std::string_view name(host_cause cause) noexcept {
   static constexpr std::array<std::string_view, host_causes> names = {
       "not_framed",        "unknown_schema", "unreadable_schema", "undecodable", "no_value",
       "no_subject",        "wrong_partition", "future",           "plugin_failed", "retries_exhausted",
-      "bad_output",        "no_consent",     "missing_value",     "bad_value",   "too_large"};
+      "bad_output",        "no_consent",     "missing_value",     "bad_value",   "too_large",
+      "flow_changed"};
   return names[static_cast<std::size_t>(cause)];
 }
 
@@ -17,15 +18,20 @@ void node_counts::add(const node_counts& other) {
   passed += other.passed;
   withheld += other.withheld;
   emitted += other.emitted;
-  calls += other.calls;
+  parked += other.parked;
+  timers_given_up += other.timers_given_up;
   retries += other.retries;
-  nanoseconds += other.nanoseconds;
+  waited_ns += other.waited_ns;
+  batches.add(other.batches);
+  durations.add(other.durations);
   for (std::size_t i = 0; i < dropped.size(); ++i) dropped[i] += other.dropped[i];
   for (std::size_t i = 0; i < dead.size(); ++i) dead[i] += other.dead[i];
 }
 
 void node_counts::clear() noexcept {
-  in = passed = withheld = emitted = calls = retries = nanoseconds = 0;
+  in = passed = withheld = emitted = parked = timers_given_up = retries = waited_ns = 0;
+  batches.clear();
+  durations.clear();
   for (auto& n : dropped) n = 0;
   for (auto& n : dead) n = 0;
 }
@@ -74,6 +80,8 @@ port_counts with_names(const node_counts& from, const std::vector<std::string>& 
   to.passed = from.passed;
   to.withheld = from.withheld;
   to.emitted = from.emitted;
+  to.parked = from.parked;
+  to.timers_given_up = from.timers_given_up;
   to.dropped = by_cause(from.dropped, reasons);
   to.dead_lettered = by_cause(from.dead, reasons);
   return to;

@@ -8,6 +8,7 @@
 
 #include "flow/graph.h"
 #include "flow/worker.h"
+#include "observe/tally.h"
 
 namespace sonder {
 
@@ -28,8 +29,9 @@ enum class host_cause : std::uint8_t {
   missing_value,     ///< null where the sink's schema has no null
   bad_value,         ///< a value that the sink's schema has no place for
   too_large,         ///< larger than the topic takes
+  flow_changed,      ///< parked under a flow that gave the stage's input other columns
 };
-inline constexpr std::size_t host_causes = 15;
+inline constexpr std::size_t host_causes = 16;
 [[nodiscard]] std::string_view name(host_cause cause) noexcept;
 
 /// Counts of one input port, source or sink. Dropped and dead-lettered rows by cause: host causes first, then the plugin's
@@ -39,9 +41,12 @@ struct node_counts {
   std::uint64_t passed = 0;
   std::uint64_t withheld = 0;
   std::uint64_t emitted = 0;
-  std::uint64_t calls = 0;
+  std::uint64_t parked = 0;       ///< put aside for a later attempt; in `in` and the rest only once they are settled
+  std::uint64_t timers_given_up = 0;  ///< their call failed alone, too
   std::uint64_t retries = 0;
-  std::uint64_t nanoseconds = 0;
+  std::uint64_t waited_ns = 0;    ///< between a call that asked to be tried later and the next one
+  batch_records_tally batches;    ///< rows of each call, or of each batch decoded or encoded
+  duration_tally durations;       ///< of the same
   std::vector<std::uint64_t> dropped;
   std::vector<std::uint64_t> dead;
 

@@ -148,8 +148,14 @@ status dead_letter_writer::write(const letter& of, std::int64_t now_ms, contribu
     fill(of, now_ms, false);
     SONDER_TRY(encode());
   }
+  auto& output = to.output(flow_.sinks.size(), partition_ % topic_.partitions);
+  if (!to.fits(output, encoded_.size())) {
+    if (!to.takes_all) return fail(errc::capacity, "the dead letters of one batch are more than a log takes at once; lower batch_rows");
+    fill(of, now_ms, false);
+    SONDER_TRY(encode());
+  }
   const bytes_view value{encoded_.data(), encoded_.size()};
-  to.output(flow_.sinks.size(), partition_ % topic_.partitions).append(now_ms, nullptr, &value, {});
+  output.append(now_ms, nullptr, &value, {});
   to.bytes += value.size();
   ++to.dead_letters;
   return {};

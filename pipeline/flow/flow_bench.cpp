@@ -142,6 +142,11 @@ void decode_and_encode(benchmark::State& state) {
 }
 BENCHMARK(decode_and_encode)->Arg(0)->Arg(1)->ArgName("a_tenth_refused");
 
+void one_empty_stage(benchmark::State& state) {
+  run_flow(state, "  a: {plugin: passthrough, in: {in: events}}\n", "a.out");
+}
+BENCHMARK(one_empty_stage);
+
 void three_empty_stages(benchmark::State& state) {
   run_flow(state,
            "  a: {plugin: passthrough, in: {in: events}}\n  b: {plugin: passthrough, in: {in: a.out}}\n"

@@ -313,5 +313,57 @@ TEST_F(FlowSafety, IsIdleWhileOnlyACycleGoesOn) {
   EXPECT_THAT(rig.records("out"), SizeIs(1));
 }
 
+TEST_F(FlowSafety, IsIdleWhileOnlyAClockGoesOn) {
+  rig.flow(yaml("event.avsc", "  hoard: {plugin: hoarder, in: {texts: events}}\n", "hoard.out", "run: {commit_interval: 5ms}\n"));
+  rig.give("events", {event("e1", "ana", 1, "tick")});
+  const auto ended = run_and_stop(milliseconds(10'000));
+  ASSERT_TRUE(ended) << ended.error().message;
+  EXPECT_EQ(ended->stopped_because, "idle");
+  EXPECT_THAT(rig.records("out"), SizeIs(1));
+}
+
+TEST_F(FlowSafety, MakesBatchesSmallerWhoseOutputsALogCannotTakeAtOnce) {
+  rig.file("echo.avsc", schema_of("echo", field_of("event_id", text_type) + "," + field_of("text", text_type)));
+  rig.flow(yaml("echo.avsc", "  hoard: {plugin: hoarder, in: {texts: events}}\n", "hoard.echoes"));
+  rig.give("events", {event("e1", "ana", 1, "shout 30"), event("e2", "ana", 2, "shout 30"), event("e3", "ana", 3, "shout 30")});
+  const auto summary = rig.run();
+  EXPECT_EQ(summary.records_out, 90U) << rig.findings();
+  EXPECT_THAT(dead_letters(), IsEmpty());
+}
+
+TEST_F(FlowSafety, BuriesOfOneRowsOutputsThoseThatALogCannotTakeAtOnce) {
+  rig.file("echo.avsc", schema_of("echo", field_of("event_id", text_type) + "," + field_of("text", text_type)));
+  rig.flow(yaml("echo.avsc", "  hoard: {plugin: hoarder, in: {texts: events}}\n", "hoard.echoes"));
+  rig.give("events", {event("e1", "ana", 1, "shout 70"), event("e2", "ana", 2, "shout 1")});
+  const auto summary = rig.run();
+  EXPECT_EQ(summary.records_out, 48U) << rig.findings();
+  EXPECT_THAT(dead_letters(), testing::AllOf(SizeIs(23), Each("out:too_large")));
+  EXPECT_EQ(summary.epochs_discarded, 0U);
+}
+
+TEST_F(FlowSafety, GoesOnWithTheEventTimeThatItHadBeforeARestart) {
+  rig.file("idle.avsc", schema_of("idle", field_of("subject_id", text_type) + "," + field_of("since_ms", R"("long")")));
+  out_options = "key: subject_id, partitions: 1, ";
+  rig.flow(yaml("idle.avsc", "  tally: {plugin: counter, in: {events: events}, config: {idle_ms: 500}}\n", "tally.idle"));
+  ASSERT_THAT(rig.findings(), testing::Not(HasSubstr("error"))) << rig.findings();
+  rig.give("events", {event("e1", "ana", 1'000), event("e2", "ben", 2'000)});
+  rig.run();
+  EXPECT_THAT(rig.records("out"), ElementsAre(R"({"subject_id":"ana","since_ms":1000})"));
+  rig.reopen();
+  rig.give("events", {event("e3", "cleo", 1'100)});
+  rig.run();
+  EXPECT_THAT(rig.records("out"), testing::Contains(R"({"subject_id":"cleo","since_ms":1100})"));
+}
+
+TEST_F(FlowSafety, TellsOfTimersThatItGaveUp) {
+  metrics observe;
+  rig.options().observe = &observe;
+  rig.flow(yaml("event.avsc", "  hoard: {plugin: hoarder, in: {texts: events}}\n", "hoard.out"));
+  rig.give("events", {event("e1", "ana", 1, "tock"), event("e2", "ben", 2, "tock"), event("e3", "cleo", 3)});
+  const auto summary = rig.run();
+  EXPECT_THAT(to_json(summary), HasSubstr(R"("timers_given_up":2)"));
+  EXPECT_EQ(observe.value_of("sonder_timers_total", {"hoard", "given_up"}), 2.0);
+}
+
 }  // namespace
 }  // namespace sonder

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <thread>
@@ -357,6 +358,25 @@ TEST_F(FlowTest, RunsAnEpochAgainThatCouldNotBeCommitted) {
   EXPECT_THAT(rig.records("out"), SizeIs(200));
   EXPECT_THAT(rig.records("out"), testing::Contains(HasSubstr(R"("subject_id":"ana","count":67)")));
   EXPECT_THAT(rig.records("out"), testing::Contains(HasSubstr(R"("subject_id":"ben","count":133)")));
+}
+
+TEST_F(FlowTest, ParksRowsOnceHoweverOftenTheirEpochIsRunAgain) {
+  rig.flow(yaml("event.avsc", "  hoard: {plugin: hoarder, in: {texts: events}, retry: 5ms}\n", "hoard.out", "run: {commit_interval: 5ms, batch_rows: 4}\n"));
+  std::vector<std::string> rows;
+  for (int i = 0; i < 60; ++i) rows.push_back(event("e" + std::to_string(1'000 + i), i % 3 == 0 ? "ana" : "ben", i + 1, i % 10 == 0 ? "retry 1" : "ok"));
+  rig.give("events", rows);
+  failing_log broken(rig.on(), 3);
+  const auto summary = run_worker(std::make_shared<const graph>(rig.checked()), broken, rig.options());
+  ASSERT_TRUE(summary) << summary.error().message;
+  EXPECT_THAT(summary->unbalanced, IsEmpty());
+  EXPECT_EQ(port(*summary, "hoard", "texts").in, 60U);
+  std::vector<std::string> all;
+  for (int p = 0; p < 2; ++p) {
+    for (const auto& r : rig.raw("out", p)) all.emplace_back(as_text(r.key));
+  }
+  std::sort(all.begin(), all.end());
+  EXPECT_THAT(all, SizeIs(60));
+  EXPECT_EQ(std::unique(all.begin(), all.end()), all.end()) << "a row was written twice";
 }
 
 }  // namespace

@@ -21,12 +21,21 @@ struct edge_column {
   int source_field = -1;  ///< top-level field of the source's schema that this still is, unchanged; -1: made by a stage
   /// Purposes whose stages made it, as bits: a row that is not allowed for one of them has null here, whatever `of` says.
   std::uint64_t only_for = 0;
+  /// Purposes that its topic wants agreed to beyond the stage's, as bits: behind the consent authority, a row that is not allowed
+  /// for all of them has null here.
+  std::uint64_t needs = 0;
 };
+
+/// Whether a stage that reads `wanted` takes an enum of the flow: as text, by its symbols.
+[[nodiscard]] inline bool reads_symbols(const field& had, const field& wanted) {
+  return had.type.id == type_id::enumeration && wanted.type.id == type_id::utf8;
+}
 
 /// The rows that leave one output of a topic or stage.
 struct edge {
   std::vector<edge_column> columns;
   int source = -1;         ///< the event or table topic that all its rows come from; -1: emitted by a stage
+  bool consented = false;  ///< the consent authority stands before it
   bool unchanged = true;   ///< no column was replaced or appended since the source: original bytes may be forwarded
 };
 
@@ -66,6 +75,9 @@ struct sink_node {
   std::vector<int> key_slots;
   int purpose_bit = -1;          ///< rows not allowed for it are dropped here
   bool original_bytes = false;   ///< edge unchanged and schema equal: forward as they came
+  bool forward_headers = false;  ///< with the original bytes, since the source's topic says what its headers hold
+  /// Slots whose values are only for rows allowed for all of these purposes, as bits: what the sink's topic withholds.
+  std::vector<std::pair<int, std::uint64_t>> withheld;
 };
 
 /// A flow that has been checked and can be run: everything resolved to indices. Immutable.

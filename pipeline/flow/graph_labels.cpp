@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <optional>
 
 #include "flow/graph_parts.h"
@@ -62,6 +63,7 @@ class label_check {
     // A graph that is whole has the sinks of its options, in their order.
     for (std::size_t i = 0; i < flow_.sinks.size(); ++i)
       check_sink(flow_.sinks[i], parts_.options->sinks[i]);
+    count_folded();
   }
 
   /// One line for each field of each sink.
@@ -72,7 +74,7 @@ class label_check {
         if (sink.slots[f] < 0) continue;
         const auto at = edge_of(sink.edge_in).columns[static_cast<std::size_t>(sink.slots[f])];
         text += sink.topic.name + "." + sink.schema_of->fields[f].name + "  " +
-                to_string(labels_.label_of(at)) + "\n";
+                to_string(labels_.label_of(at)) + withheld_text(sink, f) + "\n";
       }
     }
     return text;
@@ -83,8 +85,19 @@ class label_check {
     std::vector<node> columns;
     node presence = -1;  ///< what the choice of its rows tells
     node key = -1;       ///< the record key of the rows that they come from
+    node headers = -1;   ///< the same of its headers
     node event_time = -1;
   };
+
+  /// For which purposes a row must be allowed to have something in a field of a sink, beyond the sink's own.
+  [[nodiscard]] std::string withheld_text(const sink_node& sink, std::size_t f) const {
+    const auto& column = flow_.edges[static_cast<std::size_t>(sink.edge_in)].columns[static_cast<std::size_t>(sink.slots[f])];
+    std::string text;
+    for (std::size_t bit = 0; bit < flow_.purposes.size(); ++bit) {
+      if ((column.needs >> bit & 1) != 0) text += "; null without " + flow_.purposes[bit];
+    }
+    return text;
+  }
 
   labelled_edge& edge_of(int index) { return edges_[static_cast<std::size_t>(index)]; }
 
@@ -117,8 +130,10 @@ class label_check {
                           (labelled ? " is labelled" : " counts as, since it has no label"));
       }
     }
+    const auto withheld = source.topic.withhold.find(name);
     return labels_.enter(at + (labelled ? ": labelled " + to_string(of.categories)
-                                        : ": has no label, which counts as everything"),
+                                        : ": has no label, which counts as everything") +
+                             (withheld == source.topic.withhold.end() ? "" : ", withheld without " + quoted(withheld->second)),
                          of);
   }
 
@@ -140,7 +155,22 @@ class label_check {
     for (const auto& key : source.topic.key) {
       if (source.schema_of->find_field(key) != nullptr) keys.push_back(enter_field(source, key));
     }
-    into.key = labels_.derive(at + "keys" + named, std::move(keys));
+    into.key = source.topic.key_label.empty() ? labels_.derive(at + "keys" + named, std::move(keys))
+                                              : enter_unwritten(source, "key", source.topic.key_label);
+    into.headers = enter_unwritten(source, "headers", source.topic.headers_label);
+  }
+
+  /// A part of records that no schema tells of: what the flow says of it, or everything.
+  node enter_unwritten(const source_node& source, const std::string& part, const std::string& json) {
+    const auto of = json.empty() ? result<label>(label{}) : parse_label(json);
+    auto permitted = of.value_or(label{});
+    if (!json.empty() && !source.topic.purpose.empty()) {
+      permitted.purposes = permitted.purposes & permission::only({source.topic.purpose});
+    }
+    return labels_.enter(to_string(place_of(source.topic, "labels." + part)) + ": " + part + " of topic " + quoted(source.topic.name) +
+                             (json.empty() ? ": has no label, which counts as everything; give it one under \"labels\""
+                                           : ": labelled " + to_string(permitted.categories)),
+                         permitted);
   }
 
   // ---- Stages ----
@@ -189,12 +219,7 @@ class label_check {
     };
     add(declared.reserved.timestamp || declared.reserved.event_time, "event_time", from.event_time);
     add(declared.reserved.key, "key", from.key);
-    if (declared.reserved.headers) {
-      add(true, "headers",
-          labels_.enter(
-              to_string(stage.options.at) + ": headers have no label, which counts as everything",
-              {}));
-    }
+    add(declared.reserved.headers, "headers", from.headers);
   }
 
   void check_read(const stage_node& stage, const manifest_input& declared,
@@ -307,11 +332,13 @@ class label_check {
                                       quoted(stage.options.name) + " emits rows by what it reads",
                                   reads, {}, removed_from_all(stage));
     // Emitted rows keep the position of the rows that they come from.
-    std::vector<node> keys, times;
+    std::vector<node> keys, times, headers;
     for (const auto& input : stage.inputs) {
       keys.push_back(edge_of(input.edge_in).key);
       times.push_back(edge_of(input.edge_in).event_time);
+      headers.push_back(edge_of(input.edge_in).headers);
     }
+    out.headers = labels_.derive("headers of rows that stage " + quoted(stage.options.name) + " emits", std::move(headers));
     out.key = labels_.derive("keys of rows that stage " + quoted(stage.options.name) + " emits",
                              std::move(keys));
     out.event_time = labels_.derive(
@@ -332,6 +359,11 @@ class label_check {
       check_schema_label(sink, at, column, of);
     }
     check_arrival(sink, place_of(options, "from"), from.presence, "in which rows there are");
+    // Records that leave as they came have these as they came, too.
+    if (sink.forward_headers) check_arrival(sink, place_of(options, "from"), from.headers, "in the records' headers");
+    if (sink.original_bytes && sink.key_slots.empty()) {
+      check_arrival(sink, place_of(options, "from"), from.key, "in the records' keys");
+    }
   }
 
   void check_arrival(const sink_node& sink, const position& at, node what,
@@ -340,8 +372,8 @@ class label_check {
     const auto& topic = sink.topic;
     const auto excess = of.categories - category_set::parse(topic.carries).value_or(category_set{});
     if (!excess.empty()) {
-      parts_.report(at, "topic " + quoted(topic.name) + " may not carry " + to_string(excess) +
-                            ", which reaches it " + where + path_text(path_of_any(what, excess)));
+      report_excess(at, "topic " + quoted(topic.name) + " may not carry " + to_string(excess) +
+                            ", which reaches it " + where, what, excess);
     }
     if (topic.purpose.empty() && of.personal()) {
       parts_.report(at, "topic " + quoted(topic.name) + " serves no purpose, but " +
@@ -376,10 +408,9 @@ class label_check {
     const auto file = std::filesystem::path(sink.topic.schema).filename().string();
     const auto named = "field " + quoted(as.name) + " of " + file;
     if (const auto unsaid = of.categories - said->categories; !unsaid.empty()) {
-      parts_.report(at, named + " is labelled " + to_string(said->categories) + ", but " +
+      report_excess(at, named + " is labelled " + to_string(said->categories) + ", but " +
                             to_string(unsaid) + " reaches it, too; whoever reads topic " +
-                            quoted(sink.topic.name) + " would not know" +
-                            path_text(path_of_any(what, unsaid)));
+                            quoted(sink.topic.name) + " would not know", what, unsaid);
     }
     if (!of.purposes.includes(said->purposes)) {
       parts_.report(at, named + " permits purposes: " + said->purposes.to_string() +
@@ -388,6 +419,50 @@ class label_check {
     if (!of.recipients.includes(said->recipients)) {
       parts_.report(at, named + " permits recipients: " + said->recipients.to_string() +
                             "; what reaches it permits only: " + of.recipients.to_string());
+    }
+  }
+
+  // ---- Findings with one cause ----
+
+  /// A stage whose declassifications are not trusted leaves its categories in each field that it makes: one finding tells of
+  /// it, and how many more there are.
+  struct untrusted_stage {
+    std::size_t first;     ///< of the diagnostics
+    std::size_t more = 0;
+  };
+
+  /// The stage on the path that would take all of `excess` away if it were trusted; null if there is none.
+  const stage_node* untrusted_on(const std::vector<std::string>& path, category_set excess) const {
+    for (const auto& stage : flow_.stages) {
+      category_set takes;
+      for (const auto& d : stage.of.declassifies) {
+        if (!trusts(stage, d)) takes = takes | category_set::parse(d.removes).value_or(category_set{});
+      }
+      const auto hop = to_string(stage.options.at) + ": stage " + quoted(stage.options.name) + " ";
+      const bool on_path = std::any_of(path.begin(), path.end(), [&](const auto& h) { return h.starts_with(hop); });
+      if (on_path && (excess - takes).empty()) return &stage;
+    }
+    return nullptr;
+  }
+
+  void report_excess(const position& at, const std::string& message, node what, category_set excess) {
+    const auto path = path_of_any(what, excess);
+    if (const auto* stage = untrusted_on(path, excess)) {
+      const auto [known, fresh] = folded_.try_emplace(stage->options.name, untrusted_stage{parts_.diagnostics.size()});
+      if (!fresh) {
+        ++known->second.more;
+        return;
+      }
+    }
+    parts_.report(at, message + path_text(path));
+  }
+
+  void count_folded() {
+    for (const auto& [stage, found] : folded_) {
+      if (found.more == 0) continue;
+      parts_.diagnostics[found.first].message +=
+          "\n    and " + std::to_string(found.more) + (found.more == 1 ? " finding" : " findings") +
+          " more with this cause: what stage " + quoted(stage) + " declares to take away is not in its \"trust\"";
     }
   }
 
@@ -411,6 +486,7 @@ class label_check {
   const graph& flow_;
   label_flow labels_;
   std::vector<labelled_edge> edges_;
+  std::map<std::string, untrusted_stage> folded_;  ///< by stage
 };
 
 }  // namespace

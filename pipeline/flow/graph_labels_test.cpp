@@ -41,12 +41,8 @@ TEST(Labels, AnUntrustedDeclassificationCountsForNothing) {
             "    3:21: field \"subject_id\" of topic \"journal\": labelled direct_identifier\n"
             "    8:3: stage \"anonymise\" writes \"pseudonym\", which adds pseudonym (its "
             "\"pseudonymise\" is not trusted)\n"
-            "11:19: field \"pseudonym\" of insight.avsc is labelled pseudonym, but "
-            "direct_identifier, free_text reaches it, too; whoever reads "
-            "topic \"insight\" would not know\n"
-            "    3:21: field \"subject_id\" of topic \"journal\": labelled direct_identifier\n"
-            "    8:3: stage \"anonymise\" writes \"pseudonym\", which adds pseudonym (its "
-            "\"pseudonymise\" is not trusted)");
+            "    and 1 finding more with this cause: what stage \"anonymise\" declares to take away "
+            "is not in its \"trust\"");
 }
 
 TEST(Labels, WhatASinkMayNotCarryIsRefusedHopByHop) {
@@ -251,6 +247,59 @@ TEST(Labels, CanBeShownForEveryFieldOfASink) {
             "insight.valence  categories: special_category; purposes: AcademicResearch, "
             "ServicePersonalisation; recipients: any\n"
             "insight.mood  categories: special_category; purposes: any; recipients: any\n");
+}
+
+TEST(Labels, HeadersCountAsEverythingUntilTheFlowSaysWhatTheyHold) {
+  flow_test t;
+  t.schema("out", R"([{"name": "made", "type": "string", "sonder.privacy": {"categories": ["quasi_identifier"],
+    "purposes": ["ServicePersonalisation"]}}])");
+  t.plugin("plain", R"("purpose": "required", "inputs": [{"name": "in", "role": "event", "reads": [], "reserved": ["headers"],
+    "writes": [{"name": "made", "type": "string"}], "passes": "out"}], "outputs": [{"name": "out"}])");
+  const auto topic = "carries: [quasi_identifier], purpose: ServicePersonalisation";
+  const auto complaints = t.complaints(flow_with(serve, topic));
+  EXPECT_NE(complaints.find("stage \"extra\" serves \"ServicePersonalisation\", which field \"headers\" does not permit (none)"),
+            std::string::npos)
+      << complaints;
+  EXPECT_NE(complaints.find("headers of topic \"journal\": has no label, which counts as everything; give it one under \"labels\""),
+            std::string::npos)
+      << complaints;
+  auto labelled = flow_with(serve, topic);
+  labelled.replace(labelled.find("subject: subject_id"), 0, "labels: {headers: [quasi_identifier]}, ");
+  EXPECT_EQ(t.complaints(labelled), "");
+}
+
+TEST(Labels, AKeyOfFieldsHasNoOtherLabelThanTheirs) {
+  flow_test t;
+  quick q;
+  q.journal += ", labels: {key: none}";
+  EXPECT_EQ(t.complaints(q.yaml()),
+            "3:101: \"labels\" of topic \"journal\": its key is made of fields, whose labels in the schema hold; take \"key\" away here");
+}
+
+TEST(Labels, WhatIsWithheldNeedsANullAndAnAuthorityBeforeItsReaders) {
+  flow_test t;
+  quick q;
+  q.journal += ", withhold: {text: AcademicResearch, mod: AcademicResearch, subject_id: AcademicResearch}";
+  const auto complaints = t.complaints(q.yaml());
+  for (const auto* expected :
+       {"withholds field \"text\", whose type string has no null; make it a union with null",
+        "withholds field \"mod\", which its schema has not; did you mean \"mood\"?", "withholds field \"subject_id\", which is its subject"}) {
+    EXPECT_NE(complaints.find(expected), std::string::npos) << complaints;
+  }
+  quick early;
+  early.journal += ", withhold: {mood: AcademicResearch}";
+  early.sink = "from: journal, fields: {pseudonym: event_id, valence: mood}";
+  EXPECT_NE(t.complaints(early.yaml()).find("withholds from rows not allowed for \"AcademicResearch\", but no consent authority stands before it"),
+            std::string::npos);
+}
+
+TEST(Labels, ADescriptionSaysWhatIsWithheldWithoutAPurpose) {
+  flow_test t;
+  quick q;
+  q.journal += ", withhold: {mood: AcademicResearch}";
+  const auto checked = t.check(q.yaml());
+  ASSERT_NE(checked.flow, nullptr);
+  EXPECT_NE(describe_labels(*checked.flow).find("; null without AcademicResearch"), std::string::npos) << describe_labels(*checked.flow);
 }
 
 }  // namespace

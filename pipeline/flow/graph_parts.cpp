@@ -77,6 +77,7 @@ class part_finder {
                    "timestamp-millis or timestamp-micros");
       }
     }
+    check_withheld(part);
     for (const auto& key : topic.key) {
       // A key that stands for the subject was looked up under that name.
       if (topic.key.size() > 1 || key != topic.subject) (void)field_of(part, "key", key);
@@ -86,6 +87,30 @@ class part_finder {
       parts_.report(place_of(topic, "key"),
                     "\"key\" of topic \"" + topic.name + "\" must hold its subject, field \"" +
                         topic.subject + "\": personal topics are partitioned by it");
+    }
+  }
+
+  /// What is withheld must have a null to be withheld by, and must not be what the host itself goes by.
+  void check_withheld(const topic_part& part) {
+    const auto& topic = *part.options;
+    for (const auto& [name, purpose] : topic.withhold) {
+      const auto option = "withhold." + name;
+      const auto* f = part.schema_of->find_field(name);
+      const auto named = "topic \"" + topic.name + "\" withholds field \"" + name + "\"";
+      if (f == nullptr) {
+        parts_.report(place_of(topic, option), named + ", which its schema has not" + did_you_mean(name, field_names(*part.schema_of)));
+      } else if (!column_field(*f->type).nullable) {
+        parts_.report(place_of(topic, option), named + ", whose type " + to_string(*f->type) +
+                                                   " has no null; make it a union with null, or withhold its rows by a stage's purpose");
+      }
+      const bool is_key = std::find(topic.key.begin(), topic.key.end(), name) != topic.key.end();
+      if (is_key || name == topic.subject || name == topic.event_time) {
+        parts_.report(place_of(topic, option), named + ", which is its " +
+                                                   (name == topic.subject ? "subject" : is_key ? "key" : "event time"));
+      }
+      if (topic.role == topic_role::table) {
+        parts_.report(place_of(topic, option), named + "; the host checks consent for events only, and the topic is a table");
+      }
     }
   }
 

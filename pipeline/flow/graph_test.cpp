@@ -142,6 +142,61 @@ TEST(Graph, AnOptionalReadMayBeAbsent) {
   EXPECT_THAT(checked.flow->stages[0].inputs[0].reads, ElementsAre(0, -1));
 }
 
+constexpr const char* keyed_plugin =
+    R"("purpose": "none", "inputs": [{"name": "in", "role": "event", "reads": [
+    {"name": "hint", "type": ["null", "string"], "optional_where": "key"}], "passes": "out"}],
+    "outputs": [{"name": "out"}], "config": {"type": "object", "properties": {"key": {"type": "string"}}})";
+
+TEST(Graph, AReadIsOptionalOnlyUnderTheConfigurationThatItNames) {
+  flow_test t;
+  t.plugin("keyed", keyed_plugin);
+  const std::string flow =
+      "flow: f\ntopics: {item: {schema: item.avsc}}\nstages: {k: {plugin: keyed, in: {in: item}";
+  EXPECT_EQ(
+      t.complaints(flow + "}}\n"),
+      "3:38: stage \"k\" reads field \"hint\" of topic \"item\", which has no such field; name "
+      "it under \"fields\", or set the stage's config \"key\"");
+  const auto checked = t.check(flow + ", config: {key: text}}}\n");
+  ASSERT_NE(checked.flow, nullptr) << to_string(checked.diagnostics.at(0));
+  EXPECT_THAT(checked.flow->stages[0].inputs[0].reads, ElementsAre(-1));
+}
+
+TEST(Graph, AnEnumMayBeReadAsTextAndATextNotAsAnEnum) {
+  flow_test t;
+  t.schema(
+      "felt",
+      R"([{"name": "mood", "type": {"type": "enum", "name": "mood", "symbols": ["LOW", "HIGH"]}, "sonder.privacy": "none"},
+    {"name": "word", "type": "string", "sonder.privacy": "none"}])");
+  t.plugin("look", R"("purpose": "none", "inputs": [{"name": "in", "role": "event", "reads": [
+    {"name": "mood", "type": "string"}], "passes": "out"}], "outputs": [{"name": "out"}])");
+  t.plugin("rate", R"("purpose": "none", "inputs": [{"name": "in", "role": "event", "reads": [
+    {"name": "word", "type": {"type": "enum", "name": "mood", "symbols": ["LOW", "HIGH"]}}], "passes": "out"}], "outputs": [{"name": "out"}])");
+  const std::string flow = "flow: f\ntopics: {felt: {schema: felt.avsc}}\n";
+  EXPECT_EQ(t.complaints(flow + "stages: {s: {plugin: look, in: {in: felt}}}\n"), "");
+  EXPECT_EQ(t.complaints(flow + "stages: {s: {plugin: rate, in: {in: felt}}}\n"),
+            "3:37: stage \"s\" reads field \"word\" of topic \"felt\" as enum{LOW,HIGH}, but it is "
+            "string");
+}
+
+TEST(Graph, ConsentThatCannotBePartitionedByPersonIsWarnedOf) {
+  flow_test t;
+  const std::string flow = R"(flow: f
+topics:
+  journal: {schema: journal.avsc, subject: subject_id, partitions: N}
+  consent: {schema: consent.avsc, key: purpose, role: table, partitions: N, log_append_time: true}
+stages: {filter: {plugin: filter, in: {events: journal, decisions: consent}}}
+)";
+  const auto with = [&](const std::string& partitions) {
+    auto text = flow;
+    for (auto at = text.find('N'); at != std::string::npos; at = text.find('N'))
+      text.replace(at, 1, partitions);
+    return t.complaints(text);
+  };
+  EXPECT_EQ(with("1"), "");
+  EXPECT_THAT(with("4"), HasSubstr("4:3: warning: topic \"consent\" holds consent, but has no "
+                                   "\"subject\" by which to partition it"));
+}
+
 TEST(Graph, ANumberMayWidenOnItsWayIntoASink) {
   flow_test t;
   t.schema("wide", R"([{"name": "minutes", "type": "long", "sonder.privacy": "none"}])");
@@ -426,6 +481,13 @@ TEST(Graph, TheShippedQuickstartIsSoundInEachProfile) {
     EXPECT_EQ(checked.flow->stages.size(), 3U);
     EXPECT_EQ(checked.flow->sources.size(), 2U);
   }
+}
+
+TEST(Graph, TheShippedFlowWithForeignConsentIsSound) {
+  const auto checked = check_shipped("foreign_consent.yaml", {});
+  for (const auto& d : checked.diagnostics) ADD_FAILURE() << to_string(d);
+  ASSERT_NE(checked.flow, nullptr);
+  EXPECT_THAT(checked.flow->stages[0].inputs[1].reads, ElementsAre(-1, -1, 0, 1, -1));
 }
 
 TEST(Graph, TheShippedQuickstartIsRefusedWithoutItsTrust) {

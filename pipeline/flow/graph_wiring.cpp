@@ -93,6 +93,9 @@ class part_wiring {
       flow_.purposes.push_back(purpose);
     };
     for (const auto& s : parts_.stages) number(s.options->purpose, place_of(*s.options, "purpose"));
+    for (const auto& topic : parts_.options->topics) {
+      for (const auto& [field, purpose] : topic.withhold) number(purpose, place_of(topic, "withhold." + field));
+    }
     for (const auto& sink : parts_.options->sinks) {
       if (const auto t = topic_index(sink.topic))
         number(parts_.topics[*t].options->purpose, place_of(*parts_.topics[*t].options, "purpose"));
@@ -189,7 +192,13 @@ class part_wiring {
       if (columns[i].name == topic.options->event_time) node.event_time_slot = slot;
       node.wanted.push_back(columns[i].name);
       rows.columns.push_back({columns[i], static_cast<int>(i), 0});
+      if (const auto withheld = topic.options->withhold.find(columns[i].name); withheld != topic.options->withhold.end()) {
+        const auto bit = purpose_bit(withheld->second);
+        if (bit >= 0) rows.columns.back().needs = std::uint64_t{1} << bit;
+      }
     }
+    // The record's own bytes hold what is withheld.
+    rows.unchanged = topic.options->withhold.empty();
     topic_of_source_.push_back(t);
     used_[t];
     node.edge_out = made.index = add_edge(std::move(rows));
@@ -314,7 +323,10 @@ class part_wiring {
     const auto from =
         find_edge(options->from, place_of(*options, "from"), "stage " + quoted(stage.name));
     if (!from || !check_role(stage, declared, *options)) return std::nullopt;
-    if (node.authority && declared.role == input_role::table) warn_of_stamps(options->from);
+    if (node.authority && declared.role == input_role::table) {
+      warn_of_stamps(options->from);
+      warn_of_partitions(options->from);
+    }
     consented = consented || (declared.role == input_role::event && from->consented);
     if (declared.role == input_role::event) check_consent(stage, node, *options, *from);
     check_renames(part.plugin.declared.id, declared, *options);
@@ -360,6 +372,19 @@ class part_wiring {
                                 "with \"log_append_time: true\"");
   }
 
+  /// Without a subject a record lies in the partition of its whole key, and its person's events in
+  /// another.
+  void warn_of_partitions(const std::string& topic) {
+    const auto& options = *parts_.topics[*topic_index(topic)].options;
+    if (!options.subject.empty() || options.partitions == 1) return;
+    parts_.warn(options.at,
+                "topic " + quoted(topic) +
+                    " holds consent, but has no \"subject\" by which to partition it: "
+                    "decisions may lie apart from their person's events, which are then "
+                    "dropped; name the field, or use one partition in all topics that "
+                    "are read");
+  }
+
   void check_consent(const stage_options& stage, const stage_node& node,
                      const input_options& options, const made_edge& from) {
     if (node.purpose_bit < 0 || from.consented) return;
@@ -398,6 +423,21 @@ class part_wiring {
     return (from.find('.') == std::string::npos ? "topic " : "output ") + quoted(from);
   }
 
+  static bool is_optional(const stage_options& stage, const manifest_field& read) {
+    return read.optional ||
+           (!read.optional_where.empty() && stage.config_at.contains("/" + read.optional_where));
+  }
+
+  void report_missing(const position& at, const std::string& reads, const std::string& name,
+                      const manifest_field& read, int from) {
+    const auto where = read.optional_where.empty()
+                           ? std::string()
+                           : "; name it under \"fields\", or set the stage's config " +
+                                 quoted(read.optional_where);
+    parts_.report(
+        at, reads + ", which has no such field" + did_you_mean(name, columns_of(from)) + where);
+  }
+
   int find_read(const stage_options& stage, const stage_node& node, const input_options& options,
                 const manifest_field& read, int from) {
     const auto& name = flow_name(options, read.name);
@@ -407,14 +447,14 @@ class part_wiring {
     const auto reads = "stage " + quoted(stage.name) + " reads field " + quoted(name) + " of " +
                        origin(options.from);
     if (slot < 0) {
-      if (!read.optional)
-        parts_.report(at,
-                      reads + ", which has no such field" + did_you_mean(name, columns_of(from)));
+      if (!is_optional(stage, read)) report_missing(at, reads, name, read, from);
       return -1;
     }
     use(from, slot);
     const auto& column = edge_at(from).columns[static_cast<std::size_t>(slot)];
-    if (column.of.type != read.column.type || (column.of.nullable && !read.column.nullable)) {
+    check_needs(at, reads, column, edge_at(from).consented);
+    const bool fits = column.of.type == read.column.type || reads_symbols(column.of, read.column);
+    if (!fits || (column.of.nullable && !read.column.nullable)) {
       parts_.report(
           at, reads + " as " + type_text(read.column) + ", but it is " + type_text(column.of));
     } else if (!read.column.nullable) {
@@ -432,6 +472,14 @@ class part_wiring {
     const auto& purpose = flow_.purposes[static_cast<std::size_t>(__builtin_ctzll(missing))];
     parts_.report(at, reads + ", which only rows allowed for " + quoted(purpose) + " have; give " +
                           who + " \"purpose: " + purpose + "\"");
+  }
+
+  /// Before the consent authority nobody knows whose rows have it.
+  void check_needs(const position& at, const std::string& reads, const edge_column& column, bool consented) {
+    if (column.needs == 0 || consented) return;
+    const auto& purpose = flow_.purposes[static_cast<std::size_t>(__builtin_ctzll(column.needs))];
+    parts_.report(at, reads + ", which its topic withholds from rows not allowed for " + quoted(purpose) +
+                          ", but no consent authority stands before it");
   }
 
   /// The input's columns with those that the stage writes: in their place where the name is there,
@@ -457,14 +505,17 @@ class part_wiring {
     }
     const auto& output =
         part.plugin.declared.outputs[static_cast<std::size_t>(declared.passes)].name;
+    rows.consented = node.authority || from.consented;
+    const bool consented = rows.consented;
     const auto index = add_edge(std::move(rows));
-    edges_[part.options->name + "." + output] = {index, node.authority || from.consented};
+    edges_[part.options->name + "." + output] = {index, consented};
     return index;
   }
 
   int make_emit_edge(const stage_part& part, const manifest_output& output, bool consented) {
     edge rows;
     rows.unchanged = false;
+    rows.consented = consented;
     for (const auto& emit : output.emits) rows.columns.push_back({emit.column, -1, 0});
     const auto endpoint = part.options->name + "." + output.name;
     const auto index = add_edge(std::move(rows));
@@ -511,7 +562,21 @@ class part_wiring {
                                                   " has not");
       }
     }
-    node.original_bytes = keeps_bytes(sink, node, *from);
+    for (std::size_t f = 0; f < node.slots.size(); ++f) {
+      const auto withheld = topic.options->withhold.find(topic.schema_of->fields[f].name);
+      if (withheld == topic.options->withhold.end() || node.slots[f] < 0) continue;
+      const auto bit = purpose_bit(withheld->second);
+      if (bit >= 0) node.withheld.emplace_back(node.slots[f], std::uint64_t{1} << bit);
+      if (!from->consented) {
+        parts_.report(place_of(sink, "from"), "topic " + quoted(topic.options->name) + " withholds field " + quoted(withheld->first) +
+                                                  ", but no consent authority stands before " + quoted(sink.from));
+      }
+    }
+    node.original_bytes = node.withheld.empty() && keeps_bytes(sink, node, *from);
+    if (node.original_bytes) {
+      const auto& source = flow_.sources[static_cast<std::size_t>(edge_at(from->index).source)];
+      node.forward_headers = !source.topic.headers_label.empty();
+    }
     flow_.sinks.push_back(std::move(node));
   }
 
@@ -542,6 +607,7 @@ class part_wiring {
     }
     use(node.edge_in, slot);
     const auto& column = edge_at(node.edge_in).columns[static_cast<std::size_t>(slot)];
+    check_needs(at, needs, column, edge_at(node.edge_in).consented);
     const auto expected = column_field(*f.type, name);
     if (!encodes(column.of, f) || (column.of.nullable && !expected.nullable)) {
       parts_.report(at,

@@ -1,9 +1,10 @@
 #include <string>
+#include <vector>
 
 #include "sonder/plugin.hpp"
 
-// What a row's text asks of it: "keep N" puts N values of 1 MiB less a byte, "retry" asks for a retry of the row for ever, "cancel"
-// answers that the call was given up.
+// What a row's text asks of it: "keep N" puts N values of 1 MiB less a byte, "retry" asks for a retry of the row for ever, "retry N"
+// N times, "shout N" emits N rows of 1 MiB, "tick" sets a timer that sets itself again, "tock" one that fails, "cancel" answers that the call was given up.
 namespace {
 
 namespace sp = sonder::plugin;
@@ -16,7 +17,7 @@ struct hoarder_module {
 
 class hoarder {
  public:
-  hoarder(const hoarder_module&, const sp::host& host) : hoard_(host.store(0)) {}
+  hoarder(const hoarder_module&, const sp::host& host) : hoard_(host.store(0)), timers_(host.timers()), clock_(host.clock()) {}
   static sp::result<std::unique_ptr<hoarder>> create(const hoarder_module& module, const sp::host& host) {
     return std::make_unique<hoarder>(module, host);
   }
@@ -28,6 +29,12 @@ class hoarder {
       const auto text = texts[row];
       if (text == "cancel") return {SONDER_CANCELLED, "nobody asked"};
       if (text == "retry") out.raw().verdicts[row] = SONDER_RETRY_ROW;
+      if (text.starts_with("retry ") && asks_again(ids[row], std::stoi(std::string(text.substr(6))))) {
+        out.raw().verdicts[row] = SONDER_RETRY_ROW;
+      }
+      if (text.starts_with("shout ")) shout(row, ids[row], std::stoi(std::string(text.substr(6))), out);
+      if (text == "tock") timers_.set(row, 0, 1, SONDER_EVENT_TIME, 1, {});
+      if (text == "tick") timers_.set(row, 0, 0, SONDER_PROCESSING_TIME, 1, {});
       if (!text.starts_with("keep ")) continue;
       const auto values = std::stoi(std::string(text.substr(5)));
       for (int i = 0; i < values; ++i) hoard_.put(std::string(ids[row]) + "/" + std::to_string(i), value_);
@@ -35,8 +42,38 @@ class hoarder {
     return {};
   }
 
+  /// A clock that winds itself up again.
+  sp::status fire(const sp::due_timers& due, sp::output&) {
+    for (std::int64_t row = 0; row < due.rows(); ++row) {
+      if (due.tag(row) == 1) return {SONDER_BAD_RECORDS, "a timer that nobody can handle"};
+      timers_.set(row, 0, 0, SONDER_PROCESSING_TIME, clock_.processing_time_ms() + 10, {});
+    }
+    return {};
+  }
+
  private:
+  bool asks_again(std::string_view id, int times) {
+    const auto key = "asked/" + std::string(id);
+    const auto before = hoard_.get(key);
+    const auto asked = before ? std::stoi(std::string(*before)) : 0;
+    hoard_.put(key, std::to_string(asked + 1));
+    return asked < times;
+  }
+
+  void shout(std::int64_t row, std::string_view id, int times, sp::output& out) {
+    auto& rows = echoes_.start();
+    for (int i = 0; i < times; ++i) {
+      rows.get<0>().append(id);
+      rows.get<1>().append(value_);
+      rows.close();
+    }
+    out.emit(1, std::vector<std::int64_t>(static_cast<std::size_t>(times), row), echoes_);
+  }
+
   sp::store hoard_;
+  sp::timers timers_;
+  sp::clock clock_;
+  sp::column<sp::build::record<sp::build::utf8, sp::build::utf8>> echoes_;
   const std::string value_ = std::string((1 << 20) - 1, 'v');
 };
 

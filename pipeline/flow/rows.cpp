@@ -111,6 +111,36 @@ result<const ArrowArray*> column_over(edge_rows& rows, int index, const row_base
   return dense;
 }
 
+result<const ArrowArray*> symbols_as_text(const ArrowArray& enumeration, batch_memory& memory) {
+  auto& into = memory.new_column({"symbol", {type_id::utf8}, true});
+  const auto* symbols = fixed_values<std::int32_t>(enumeration);
+  for (std::int64_t row = 0; row < enumeration.length; ++row) {
+    if (is_null(enumeration, row)) {
+      into.append_null();
+    } else if (!into.append_text(text_at(*enumeration.dictionary, symbols[row]))) {
+      return fail(errc::capacity, "a column of one batch passes 2^31-1 bytes; lower batch_rows");
+    }
+  }
+  return &into.lend();
+}
+
+status withhold_column(edge_rows& rows, int index, std::uint64_t needs, const row_space& space, const field& of,
+                       batch_memory& memory) {
+  auto& from = rows.slots[static_cast<std::size_t>(index)];
+  if (from.array == nullptr) return {};
+  auto& agreed = memory.new_base();
+  for (const auto row : rows.base->rows) {
+    if ((space.purposes[static_cast<std::size_t>(row)] & needs) == needs) agreed.rows.push_back(row);
+  }
+  if (agreed.rows.size() == rows.base->rows.size()) return {};
+  auto& into = memory.new_column(of);
+  if (!gather(*from.array, *from.base, agreed, into)) {
+    return fail(errc::capacity, "a column of one batch passes 2^31-1 bytes; lower batch_rows");
+  }
+  from = {&into.lend(), &agreed};
+  return {};
+}
+
 void choose_rows(const row_base& base, const std::vector<std::uint8_t>& keep, row_base& kept) {
   assert(keep.size() >= base.rows.size());
   kept.rows.clear();

@@ -8,6 +8,7 @@
 
 #include "log/record_batch.h"
 #include "record/column.h"
+#include "record/result.h"
 
 namespace sonder {
 
@@ -81,6 +82,12 @@ class batch_memory {
 /// values pass 2^31-1 bytes.
 [[nodiscard]] result<const ArrowArray*> column_over(edge_rows& rows, int index, const row_base& base, const field& of,
                                                     batch_memory& memory);
+/// The symbols of an enumeration column as text, null where it is null. errc::capacity as above.
+[[nodiscard]] result<const ArrowArray*> symbols_as_text(const ArrowArray& enumeration, batch_memory& memory);
+/// Takes the values of the column in place `index` away from the rows that are not allowed for all of `needs`: they read as null
+/// from here on, and what was theirs is in no array of `rows`.
+[[nodiscard]] status withhold_column(edge_rows& rows, int index, std::uint64_t needs, const row_space& space, const field& of,
+                                     batch_memory& memory);
 /// A column of nulls over `base`, for a field that the flow has not.
 [[nodiscard]] const ArrowArray& null_column(const row_base& base, const field& of, batch_memory& memory);
 

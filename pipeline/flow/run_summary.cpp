@@ -32,7 +32,9 @@ std::string to_json(const run_summary& summary) {
                      {"withheld", p.withheld},
                      {"dropped", p.dropped},
                      {"dead_lettered", p.dead_lettered},
-                     {"emitted", p.emitted}});
+                     {"emitted", p.emitted},
+                     {"parked", p.parked},
+                     {"timers_given_up", p.timers_given_up}});
   }
   const auto rate = summary.seconds > 0 ? static_cast<double>(summary.records_in) / summary.seconds : 0.0;
   const nlohmann::ordered_json all = {{"flow", summary.flow},
@@ -57,6 +59,8 @@ std::string to_table(const run_summary& summary) {
     const auto causes = reasons(p.dead_lettered);
     if (!causes.empty()) why += (why.empty() ? "" : "; ") + std::string("dead letters: ") + causes;
     if (p.withheld > 0) why += fmt::format("{}withheld {}", why.empty() ? "" : "; ", p.withheld);
+    if (p.timers_given_up > 0) why += fmt::format("{}timers given up {}", why.empty() ? "" : "; ", p.timers_given_up);
+    if (p.parked > 0) why += fmt::format("{}parked {}", why.empty() ? "" : "; ", p.parked);
     text += fmt::format("{:<{}}  {:>10} {:>10} {:>10} {:>10}  {}\n", p.node + "." + p.port, width, p.in, p.passed, sum(p.dropped),
                         sum(p.dead_lettered), why);
   }

@@ -18,6 +18,9 @@ namespace {
 constexpr std::size_t key_bytes_max = 4096;
 constexpr std::size_t value_bytes_max = 1 << 20;
 constexpr std::size_t secret_bytes_max = 64 << 10;
+// A parked row holds its record and all its columns; it is read once again, so that a cache of many is of no use.
+constexpr std::string_view event_time_key = "e";
+constexpr store_limits parked_limits{1 << 20, 48 << 20};
 
 std::string_view text(sonder_string s) { return {s.data, static_cast<std::size_t>(s.size)}; }
 bytes_view bytes(sonder_bytes b) { return {b.data, static_cast<std::size_t>(b.size)}; }
@@ -274,18 +277,24 @@ struct service_calls {
   }
 };
 
+std::vector<std::string> store_names(const stage_node& stage) {
+  std::vector<std::string> names;
+  for (const auto& store : stage.of.stores) names.push_back(stage.options.name + "." + store.name);
+  if (!stage.of.timers.empty()) names.push_back(stage.options.name + ".~timers");
+  names.push_back(stage.options.name + ".~parked");
+  return names;
+}
+
 instance_services::instance_services(const graph& flow, const stage_node& stage, const module_services& module, log& on,
                                      std::int32_t partition)
     : flow_(flow), stage_(stage), module_(module), metrics_(stage.of), call_metrics_(stage.of) {
-  for (const auto& store : stage.of.stores) {
-    stores_.push_back(std::make_unique<keyed_store>(on, flow.options.name, stage.options.name + "." + store.name,
-                                                    partition, store_limits{}));
+  const auto names = store_names(stage);
+  for (const auto& name : names) {
+    stores_.push_back(std::make_unique<keyed_store>(on, flow.options.name, name, partition,
+                                                    &name == &names.back() ? parked_limits : store_limits{}));
   }
-  if (!stage.of.timers.empty()) {
-    stores_.push_back(std::make_unique<keyed_store>(on, flow.options.name, stage.options.name + ".~timers", partition,
-                                                    store_limits{}));
-    timers_ = std::make_unique<timer_table>(*stores_.back());
-  }
+  parked_ = std::make_unique<parked_rows>(*stores_.back());
+  if (!stage.of.timers.empty()) timers_ = std::make_unique<timer_table>(*stores_[stores_.size() - 2]);
   const auto version = stage.options.name + "\n" + stage.of.id + "\n" + stage.of.version;
   version_hash_ = XXH3_64bits(version.data(), version.size());
   metrics_service_ = {sizeof metrics_service_, 0, this, &service_calls::add};
@@ -314,6 +323,7 @@ void instance_services::begin_call(const row_space& space, const std::int32_t* r
   draws_.clear();
   failure_ = status{};
   for (auto& store : stores_) store->mark();
+  if (timers_ != nullptr) timers_->mark();
   call_thread_ = std::this_thread::get_id();
   in_call_ = true;
 }
@@ -326,6 +336,21 @@ void instance_services::end_call(bool keep) {
   }
   call_metrics_.clear();
   for (auto& store : stores_) store->roll_back();
+  if (timers_ != nullptr) timers_->roll_back();
+}
+
+status instance_services::keep_event_time_ms(std::int64_t at_ms) {
+  return stores_.back()->put(as_bytes(event_time_key), {reinterpret_cast<const std::uint8_t*>(&at_ms), sizeof at_ms});
+}
+
+result<std::int64_t> instance_services::kept_event_time_ms() {
+  bytes_view kept;
+  auto found = stores_.back()->get(as_bytes(event_time_key), &kept);
+  if (!found) return tl::unexpected(found.error());
+  std::int64_t at_ms = INT64_MIN;
+  if (*found && kept.size() != sizeof at_ms) return fail(errc::corrupt, "a task's event time is not a time");
+  if (*found) std::memcpy(&at_ms, kept.data(), sizeof at_ms);
+  return at_ms;
 }
 
 void instance_services::seal(std::vector<state_change>& to) {
@@ -341,10 +366,8 @@ bool instance_services::full() const noexcept {
                      [](const auto& store) { return store->overlay_bytes() > store_limits{}.overlay_bytes_max / 2; });
 }
 
-std::size_t instance_services::state_bytes() const noexcept {
-  std::size_t sum = 0;
-  for (const auto& store : stores_) sum += store->cache_bytes() + store->overlay_bytes();
-  return sum;
+store_figures instance_services::store(std::size_t i) const noexcept {
+  return {stores_[i]->cache_bytes(), stores_[i]->overlay_bytes()};
 }
 
 }  // namespace sonder

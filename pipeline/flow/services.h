@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "flow/graph.h"
+#include "flow/parked_rows.h"
 #include "flow/rows.h"
 #include "flow/timers.h"
 #include "sonder/plugin.h"
@@ -74,6 +75,14 @@ class module_services {
   sonder_secrets_service secret_service_{};
 };
 
+/// The keyed stores of a stage, as epochs name them: the manifest's in its order, then the host's own.
+[[nodiscard]] std::vector<std::string> store_names(const stage_node& stage);
+
+struct store_figures {
+  std::size_t cache_bytes = 0;
+  std::size_t change_bytes = 0;  ///< no epoch has committed
+};
+
 /// The services of one plugin instance of one task, with the effects of the call that runs. Confined to the task's strand; a call
 /// of a service from another thread, or outside a call, is refused and counted as a violation.
 class instance_services {
@@ -96,13 +105,21 @@ class instance_services {
   /// The stage's timers; null if its manifest declares none.
   [[nodiscard]] timer_table* timers() noexcept { return timers_.get(); }
 
+  /// The stage's rows that wait for a later attempt. Read what is committed with `load()` before anything else.
+  [[nodiscard]] parked_rows& parked() noexcept { return *parked_; }
+
+  /// The task's event time, kept with the parked rows; INT64_MIN if none is.
+  [[nodiscard]] status keep_event_time_ms(std::int64_t at_ms);
+  [[nodiscard]] result<std::int64_t> kept_event_time_ms();
+
   void seal(std::vector<state_change>& to);
   void committed();
   /// A store is so full of uncommitted changes that the epoch should close before more are made.
   [[nodiscard]] bool full() const noexcept;
   [[nodiscard]] metric_changes& metrics() noexcept { return metrics_; }
   [[nodiscard]] std::uint64_t violations() const noexcept { return violations_; }
-  [[nodiscard]] std::size_t state_bytes() const noexcept;
+  /// Of the store that is `i`th in `store_names`.
+  [[nodiscard]] store_figures store(std::size_t i) const noexcept;
 
  private:
   friend struct service_calls;
@@ -111,8 +128,9 @@ class instance_services {
   const graph& flow_;
   const stage_node& stage_;
   const module_services& module_;
-  std::vector<std::unique_ptr<keyed_store>> stores_;  ///< the manifest's, then the timers'
+  std::vector<std::unique_ptr<keyed_store>> stores_;  ///< the manifest's, then the timers', then the parked rows'
   std::unique_ptr<timer_table> timers_;
+  std::unique_ptr<parked_rows> parked_;
   metric_changes metrics_;
   metric_changes call_metrics_;  ///< of the call that runs
   std::vector<std::uint64_t> draws_;  ///< per row of the call: how many random numbers it had

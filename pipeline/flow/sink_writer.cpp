@@ -137,24 +137,25 @@ const row_base& sink_writer::common_base(const edge_rows& in, const row_base& ba
   const auto all = [&](const std::vector<int>& slots) { return std::all_of(slots.begin(), slots.end(), agrees); };
   const bool one = all(plan_->value_slots) && all(node_.key_slots) && (subject_slot_ < 0 || agrees(subject_slot_)) &&
                    (time_slot_ < 0 || agrees(time_slot_));
-  if (!one || common == nullptr) return base;
+  if (!one || common == nullptr || common == &base) return base;
   return std::includes(common->rows.begin(), common->rows.end(), base.rows.begin(), base.rows.end()) ? *common : base;
 }
 
 /// Makes `key_` and answers the partition: of the subject where the topic has one, else of the key.
-result<std::int32_t> sink_writer::encode_key(std::int64_t row, std::int32_t space_row, const row_space& space,
-                                             std::optional<host_cause>& refused) {
-  key_.clear();
+std::int32_t sink_writer::encode_key(std::int64_t row, std::int32_t space_row, const row_space& space,
+                                     std::optional<host_cause>& refused) {
+  key_ = {};
   if (node_.original_bytes && key_arrays_.empty()) {
-    const auto key = space.record_of(space_row).key;
-    key_.append(key.data(), key.size());
+    key_ = space.record_of(space_row).key;
   } else if (key_encoder_ != nullptr) {
-    if (key_encoder_->encode(row, key_)) refused = host_cause::missing_value;
+    key_made_.clear();
+    if (key_encoder_->encode(row, key_made_)) refused = host_cause::missing_value;
+    key_ = {key_made_.data(), key_made_.size()};
   } else if (!key_arrays_.empty()) {
-    if (is_null(*key_arrays_[0], row)) refused = host_cause::missing_value;
-    if (!refused) {
-      const auto text = bytes_at(*key_arrays_[0], row);
-      key_.append(text.data(), text.size());
+    if (is_null(*key_arrays_[0], row)) {
+      refused = host_cause::missing_value;
+    } else {
+      key_ = bytes_at(*key_arrays_[0], row);
     }
   }
   if (refused || node_.topic.partitions == 1) return 0;
@@ -162,7 +163,7 @@ result<std::int32_t> sink_writer::encode_key(std::int64_t row, std::int32_t spac
     return murmur2_partition(bytes_at(*subjects_, row), node_.topic.partitions);
   }
   if (key_.size() == 0) return partition_ % node_.topic.partitions;
-  return murmur2_partition({key_.data(), key_.size()}, node_.topic.partitions);
+  return murmur2_partition(key_, node_.topic.partitions);
 }
 
 std::optional<host_cause> sink_writer::encode_value(std::int64_t row, std::int32_t space_row, const row_space& space) {
@@ -206,30 +207,41 @@ status sink_writer::write(const row_space& space, edge_rows& in, batch_memory& m
     if (agreed.rows.size() != in.base->rows.size()) base = &agreed;
   }
   if (base->rows.empty()) return {};
-  const auto& bound = common_base(in, *base);
-  SONDER_TRY(bind(in, bound, memory));
+  edge_rows chosen{base, {}};
+  if (!node_.withheld.empty()) chosen.slots = in.slots;
+  for (const auto& [slot, needs] : node_.withheld) {
+    const auto& of = flow_.edges[static_cast<std::size_t>(node_.edge_in)].columns[static_cast<std::size_t>(slot)].of;
+    SONDER_TRY(withhold_column(chosen, slot, needs, space, of, memory));
+  }
+  auto& rows = node_.withheld.empty() ? in : chosen;
+  const auto& bound = common_base(rows, *base);
+  SONDER_TRY(bind(rows, bound, memory));
   std::int64_t row = -1;
   for (const auto space_row : base->rows) {
     do ++row;
     while (bound.rows[static_cast<std::size_t>(row)] != space_row);
     std::optional<host_cause> refused;
-    auto partition = encode_key(row, space_row, space, refused);
-    if (!partition) return tl::unexpected(partition.error());
+    auto& output = to.output(sink_, encode_key(row, space_row, space, refused));
     if (!refused) refused = encode_value(row, space_row, space);
-    const auto headers = node_.original_bytes ? space.record_of(space_row).headers : bytes_view{};
+    const auto headers = node_.forward_headers ? space.record_of(space_row).headers : bytes_view{};
     const bool keyed = !key_arrays_.empty() || key_.size() > 0;
     if (!refused) refused = check_record(keyed, headers);
+    if (!refused && !to.fits(output, key_.size() + value_.size() + headers.size())) {
+      if (!to.takes_all) return fail(errc::capacity, "the outputs of one batch are more than a log takes at once; lower batch_rows");
+      refused = host_cause::too_large;
+    }
     if (refused) {
       counts.bury(*refused);
       SONDER_TRY(bury(space, space_row, name(*refused)));
       continue;
     }
-    const bytes_view key{key_.data(), key_.size()};
     const bytes_view value{value_.data(), value_.size()};
-    to.output(sink_, *partition).append(timestamp_ms(row, space_row, space), keyed ? &key : nullptr, &value, headers);
-    to.bytes += key.size() + value.size() + headers.size();
+    output.append(timestamp_ms(row, space_row, space), keyed ? &key_ : nullptr, &value, headers);
+    to.bytes += key_.size() + value.size() + headers.size();
     ++to.records_out;
     ++counts.passed;
+    const auto& origin = space.record_of(space_row);
+    if (origin.offset >= 0) to.ages[sink_].add(origin.timestamp_ms);  // a timer comes from no record
   }
   return {};
 }

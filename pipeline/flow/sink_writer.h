@@ -37,8 +37,8 @@ class sink_writer {
  private:
   [[nodiscard]] status bind(edge_rows& in, const row_base& base, batch_memory& memory);
   [[nodiscard]] const row_base& common_base(const edge_rows& in, const row_base& base) const;
-  [[nodiscard]] result<std::int32_t> encode_key(std::int64_t row, std::int32_t space_row, const row_space& space,
-                                                std::optional<host_cause>& refused);
+  [[nodiscard]] std::int32_t encode_key(std::int64_t row, std::int32_t space_row, const row_space& space,
+                                        std::optional<host_cause>& refused);
   [[nodiscard]] std::optional<host_cause> encode_value(std::int64_t row, std::int32_t space_row, const row_space& space);
   [[nodiscard]] std::optional<host_cause> check_record(bool keyed, bytes_view headers) const;
   [[nodiscard]] std::int64_t timestamp_ms(std::int64_t row, std::int32_t space_row, const row_space& space) const;
@@ -54,7 +54,8 @@ class sink_writer {
   std::vector<const ArrowArray*> key_arrays_;
   const ArrowArray* subjects_ = nullptr;
   const ArrowArray* times_ = nullptr;
-  buffer key_;
+  bytes_view key_;      ///< of the row at hand: in its column, its record or `key_made_`
+  buffer key_made_;
   buffer value_;
   bytes_view original_;
   int subject_slot_ = -1;

@@ -56,7 +56,17 @@ result<bool> source_reader::fill(const fetch_limits& limits, bool& fetched) {
 result<std::int64_t> source_reader::end_offset() {
   auto range = from_.offsets(node_.topic.topic, partition_);
   if (!range) return tl::unexpected(range.error());
+  end_seen_ = range->end;
   return range->end;
+}
+
+source_backlog source_reader::backlog() const noexcept {
+  source_backlog now;
+  now.records = std::max<std::int64_t>(0, end_seen_ - next_offset());
+  now.waiting = waiting();
+  const auto& fetched = block_.records;
+  if (!fetched.empty()) now.oldest_ms = fetched[std::min(at_, fetched.size() - 1)].timestamp_ms;
+  return now;
 }
 
 result<const source_reader::writer_plan*> source_reader::plan_for(std::int32_t schema_id) {
@@ -68,7 +78,10 @@ result<const source_reader::writer_plan*> source_reader::plan_for(std::int32_t s
   auto writer = schema_id < 0 ? result<schema_ptr>(node_.schema_of) : schemas_.by_id(schema_id);
   if (!writer) {
     if (writer.error().code == errc::not_found) return &unknown_;
-    return tl::unexpected(writer.error());
+    if (writer.error().code != errc::unsupported) return tl::unexpected(writer.error());
+    made->refused = host_cause::unreadable_schema;  // the registry has it, and it is none that can be read
+    plans_.push_back(std::move(made));
+    return plans_.back().get();
   }
   auto plan = decode_plan::compile(**writer, *node_.schema_of, node_.wanted);
   made->refused = host_cause::unreadable_schema;
@@ -78,28 +91,40 @@ result<const source_reader::writer_plan*> source_reader::plan_for(std::int32_t s
   return plans_.back().get();
 }
 
-/// Appends the record as a row of the columns, or says why not.
-result<std::optional<host_cause>> source_reader::decode(const log_record& record) {
+/// Appends the record as a row of the columns, or says why not in `refused`.
+status source_reader::decode(const log_record& record, std::optional<host_cause>& refused) {
   if (!record.has_value) {
-    if (node_.topic.role == topic_role::event) return std::optional(host_cause::no_value);
+    if (node_.topic.role == topic_role::event) {
+      refused = host_cause::no_value;
+      return {};
+    }
     for (std::size_t i = 0; i < columns_.size(); ++i) {
       columns_[i].nullable() ? columns_[i].append_null() : columns_[i].append_zero();
     }
-    return std::optional<host_cause>{};
+    return {};
   }
   std::int32_t schema_id = -1;
   auto body = record.value;
   if (!node_.topic.bare) {
     const auto frame = parse_frame(record.value);
-    if (!frame) return std::optional(host_cause::not_framed);
+    if (!frame) {
+      refused = host_cause::not_framed;
+      return {};
+    }
     schema_id = frame->schema_id;
     body = frame->body;
   }
-  auto plan = plan_for(schema_id);
-  if (!plan) return tl::unexpected(plan.error());
-  if ((*plan)->plan == nullptr) return std::optional((*plan)->refused);
-  if ((*plan)->plan->decode(body, columns_)) return std::optional(host_cause::undecodable);
-  return std::optional<host_cause>{};
+  if (last_ == nullptr || last_->schema_id != schema_id) {
+    auto plan = plan_for(schema_id);
+    if (!plan) return tl::unexpected(plan.error());
+    last_ = *plan;
+  }
+  if (last_->plan == nullptr) {
+    refused = last_->refused;
+  } else if (last_->plan->decode(body, columns_)) {
+    refused = host_cause::undecodable;
+  }
+  return {};
 }
 
 /// What the host itself asks of a row: a subject, its own partition, a time that can be.
@@ -124,12 +149,6 @@ std::optional<host_cause> source_reader::check_row(std::int64_t row, const log_r
   return std::nullopt;
 }
 
-void source_reader::add_row(const log_record& record, row_space& space) {
-  space.record.push_back(&record);
-  space.event_time_ms.push_back(event_time_ms_);
-  space.purposes.push_back(0);
-}
-
 status source_reader::take(std::int32_t rows_max, std::int64_t until_ms, std::int64_t now_ms, row_space& space,
                            node_counts& counts, const bury_record_fn& bury) {
   columns_.clear();
@@ -140,23 +159,29 @@ status source_reader::take(std::int32_t rows_max, std::int64_t until_ms, std::in
     if (record.timestamp_ms > until_ms && taken > 0) break;
     ++counts.in;
     const auto row = static_cast<std::int64_t>(space.rows());
-    auto refused = decode(record);
-    if (!refused) return tl::unexpected(refused.error());
-    if (!*refused) {
-      *refused = check_row(row, record, now_ms);
-      if (*refused) columns_.truncate(row);
+    std::optional<host_cause> refused;
+    SONDER_TRY(decode(record, refused));
+    if (!refused) {
+      refused = check_row(row, record, now_ms);
+      if (refused) columns_.truncate(row);
     }
-    if (*refused) {
-      counts.bury(**refused);
-      SONDER_TRY(bury(source_, record, name(**refused)));
+    if (refused) {
+      counts.bury(*refused);
+      SONDER_TRY(bury(source_, record, name(*refused)));
       continue;
     }
     ++counts.passed;
-    add_row(record, space);
+    space.record.push_back(&record);
+    space.event_time_ms.push_back(event_time_ms_);
+  }
+  space.purposes.resize(static_cast<std::size_t>(space.rows()));
+  if (node_.subject_slot < 0) {
+    space.subject.resize(static_cast<std::size_t>(space.rows()));
+    return {};
   }
   // Subjects are viewed only now, since columns move while they grow.
   for (std::int32_t row = 0; row < space.rows(); ++row) {
-    if (node_.subject_slot < 0 || !space.record_of(row).has_value) {
+    if (!space.record_of(row).has_value) {
       space.subject.emplace_back();
     } else {
       space.subject.push_back(text_of(columns_[static_cast<std::size_t>(node_.subject_slot)], row));

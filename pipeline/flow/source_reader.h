@@ -20,6 +20,13 @@ namespace sonder {
 /// Called for a record that ends as a dead letter before it became a row.
 using bury_record_fn = std::function<status(int source, const log_record& record, std::string_view cause)>;
 
+/// How far a task is behind one source.
+struct source_backlog {
+  std::int64_t records = 0;             ///< from the position to the end that was last asked for
+  std::size_t waiting = 0;              ///< of these, fetched already
+  std::optional<std::int64_t> oldest_ms;  ///< timestamp of the record at the position; of the one before it, where it is not fetched
+};
+
 /// One source topic in one task: fetches records of its partition and decodes them into columns.
 /// Confined to the task's strand.
 class source_reader {
@@ -37,6 +44,7 @@ class source_reader {
   [[nodiscard]] std::size_t waiting() const noexcept { return block_.records.size() - at_; }
   /// The stable end of the partition.
   [[nodiscard]] result<std::int64_t> end_offset();
+  [[nodiscard]] source_backlog backlog() const noexcept;
 
   /// Takes up to `rows_max` waiting records with a timestamp of at most `until_ms`: rows of `space`, columns of the topic's edge.
   /// Records that cannot become rows are buried and counted. Views last until the next call of `take` or `fill`.
@@ -51,9 +59,8 @@ class source_reader {
     host_cause refused = host_cause::unknown_schema;  ///< why there is no plan
   };
   [[nodiscard]] result<const writer_plan*> plan_for(std::int32_t schema_id);
-  [[nodiscard]] result<std::optional<host_cause>> decode(const log_record& record);
+  [[nodiscard]] status decode(const log_record& record, std::optional<host_cause>& refused);
   [[nodiscard]] std::optional<host_cause> check_row(std::int64_t row, const log_record& record, std::int64_t now_ms);
-  void add_row(const log_record& record, row_space& space);
 
   const graph& flow_;
   const source_node& node_;
@@ -64,7 +71,9 @@ class source_reader {
   record_block block_;
   std::size_t at_ = 0;
   std::int64_t next_offset_ = -1;
+  std::int64_t end_seen_ = 0;
   std::vector<std::shared_ptr<writer_plan>> plans_;
+  const writer_plan* last_ = nullptr;  ///< the plan of the last record: nearly always that of the next
   writer_plan unknown_;  ///< of an id that the registry may yet learn
   columns columns_;
   std::int64_t event_time_ms_ = 0;  ///< of the row just checked

@@ -4,8 +4,10 @@
 #include <chrono>
 #include <thread>
 
+#include "flow/stage_call.h"
 #include "observe/log.h"
 #include "plugin/library.h"
+#include "plugin/plugin_call.h"
 
 namespace sonder {
 
@@ -55,6 +57,11 @@ field as_record(const std::vector<manifest_field>& fields) {
 
 // ---- The module -------------------------------------------------------------------------------------------------------
 
+stage_module::stage_module(const stage_node& stage, std::shared_ptr<const secret_box> secrets, logger* lines)
+    : stage_(stage),
+      services_(stage, std::move(secrets), lines),
+      whose_("stage \"" + stage.options.name + "\": plugin " + stage.of.id + " " + stage.of.version + " (" + stage.library->path() + ")") {}
+
 result<std::unique_ptr<stage_module>> stage_module::create(const stage_node& stage, std::shared_ptr<const secret_box> secrets,
                                                            logger* lines) {
   std::unique_ptr<stage_module> made(new stage_module(stage, std::move(secrets), lines));
@@ -64,70 +71,23 @@ result<std::unique_ptr<stage_module>> stage_module::create(const stage_node& sta
   args.config_json = {stage.config_json.data(), stage.config_json.size()};
   args.purpose = {stage.options.purpose.data(), stage.options.purpose.size()};
   auto error = empty_error();
+  const plugin_call inside(made->whose());
   const auto answer = made->table().module_create(&made->services_.host(), &args, &made->module_, &error);
   if (answer == SONDER_OK) return made;
   made->module_ = nullptr;
-  return fail(answer == SONDER_BAD_CONFIG ? errc::invalid : errc::unavailable,
+  return fail(answer == SONDER_BAD_CONFIG ? errc::invalid : errc::plugin,
               to_string(stage.options.at) + ": stage \"" + stage.options.name + "\": plugin " + stage.of.id +
                   " does not start: " + message_of(error));
 }
 
 stage_module::~stage_module() {
+  const plugin_call inside(whose());
   if (module_ != nullptr) table().module_destroy(module_);
 }
 
 const sonder_plugin& stage_module::table() const noexcept { return stage_.library->calls(); }
 
 // ---- One call ---------------------------------------------------------------------------------------------------------
-
-struct stage_runner::call {
-  std::size_t input = 0;
-  const manifest_input* port = nullptr;
-  row_space* space = nullptr;
-  const batch_times* times = nullptr;
-  batch_memory* memory = nullptr;
-  node_counts* counts = nullptr;
-  call_watch* watch = nullptr;
-  const bury_fn* bury = nullptr;
-  std::vector<emitted_rows>* emitted = nullptr;
-
-  // What is lent: dense over the allowed rows.
-  const row_base* allowed = nullptr;
-  std::vector<const ArrowArray*> reads;
-  std::vector<std::int64_t> timestamp_ms;
-  std::vector<std::int64_t> event_time_ms;
-  std::vector<std::uint8_t> tombstone;
-  const ArrowArray* key = nullptr;
-  const ArrowArray* headers = nullptr;
-
-  // What comes back, for all allowed rows.
-  std::vector<std::uint8_t> verdicts;
-  std::vector<std::uint16_t> reasons;
-  std::vector<std::uint32_t> retry_after_ms;
-  std::vector<std::uint64_t> purposes;
-  std::vector<std::uint8_t> cause;              ///< host_cause + 1 of a row that the host gave up on; 0: none
-  std::vector<const ArrowArray*> kept;          ///< per write: the column, or null
-  std::vector<column*> joined;                  ///< per write: where parts are put together after a failure
-
-  // Of the call that runs.
-  std::vector<ArrowArray> lent_children;
-  std::vector<ArrowArray*> lent_pointers;
-  std::vector<ArrowArray> columns;
-  struct emission {
-    std::uint32_t port;
-    std::vector<std::int32_t> rows;  // of the call, then of the space
-    ArrowArray array;
-  };
-  std::vector<emission> emissions;
-  std::int64_t rows_emitted = 0;
-  std::int64_t first = 0;
-  std::int64_t count = 0;
-  std::string violation;                        ///< what broke the contract, for the operator
-  std::string said;                             ///< why the last call failed, as the plugin or the contract has it
-  const manifest* of = nullptr;
-
-  static std::int32_t emit(void* ctx, std::uint32_t port, const std::int64_t* rows, std::int64_t count, ArrowArray* array);
-};
 
 std::int32_t stage_runner::call::emit(void* ctx, std::uint32_t port, const std::int64_t* rows, std::int64_t count,
                                       ArrowArray* array) {
@@ -160,6 +120,7 @@ result<std::unique_ptr<stage_runner>> stage_runner::create(const graph& flow, co
                                                            std::int32_t partition, const stop_signs& stop) {
   std::unique_ptr<stage_runner> made(new stage_runner(flow, module, on, partition, stop));
   if (auto ok = made->make_instance(); !ok) return tl::unexpected(ok.error());
+  if (auto ok = made->services_.parked().load(); !ok) return tl::unexpected(ok.error());
   return made;
 }
 
@@ -172,13 +133,18 @@ stage_runner::stage_runner(const graph& flow, const stage_module& module, log& o
       services_(flow, stage_, module.services(), on, partition),
       call_(std::make_unique<call>()) {
   for (const auto& input : stage_.inputs) {
+    const auto& port = stage_.of.inputs[static_cast<std::size_t>(input.port)];
     schemas_.emplace_back();
-    export_schema(as_record(stage_.of.inputs[static_cast<std::size_t>(input.port)].reads), &schemas_.back());
+    export_schema(as_record(port.reads), &schemas_.back());
+    std::vector<field> columns;
+    for (const auto& column : flow.edges[static_cast<std::size_t>(input.edge_in)].columns) columns.push_back(column.of);
+    forms_.push_back(form_of(port.name, columns));
   }
   call_->of = &stage_.of;
 }
 
 stage_runner::~stage_runner() {
+  const plugin_call inside(module_.whose());
   if (instance_ != nullptr) module_.table().instance_destroy(instance_);
   for (auto& schema : schemas_) {
     if (schema.release != nullptr) schema.release(&schema);
@@ -186,13 +152,14 @@ stage_runner::~stage_runner() {
 }
 
 status stage_runner::make_instance() {
+  const plugin_call inside(module_.whose());
   if (instance_ != nullptr) module_.table().instance_destroy(instance_);
   instance_ = nullptr;
   auto error = empty_error();
   const auto answer = module_.table().instance_create(module_.get(), &services_.host(), &instance_, &error);
   if (answer == SONDER_OK) return {};
   instance_ = nullptr;
-  return fail(errc::unavailable, "stage \"" + stage_.options.name + "\": plugin " + stage_.of.id +
+  return fail(errc::plugin, "stage \"" + stage_.options.name + "\": plugin " + stage_.of.id +
                                      " makes no instance: " + message_of(error));
 }
 
@@ -249,9 +216,13 @@ status stage_runner::lend(call& c) {
 
 status stage_runner::run(std::size_t input, row_space& space, edge_rows& in, const batch_times& times, batch_memory& memory,
                          node_counts& counts, edge_rows& out, std::vector<emitted_rows>& emitted, call_watch& watch,
-                         const bury_fn& bury) {
+                         const bury_fn& bury, const parking* park) {
   auto& c = *call_;
   const auto& wiring = stage_.inputs[input];
+  c.in = &in;
+  c.park = wiring.edge_out < 0 ? nullptr : park;
+  c.stopped.clear();
+  c.to_park.clear();
   c.input = input;
   c.port = &stage_.of.inputs[static_cast<std::size_t>(wiring.port)];
   c.space = &space;
@@ -261,16 +232,15 @@ status stage_runner::run(std::size_t input, row_space& space, edge_rows& in, con
   c.watch = &watch;
   c.bury = &bury;
   c.emitted = &emitted;
-  counts.in += in.base->rows.size();
 
-  const row_base* allowed = in.base;
+  const auto& arrived = without_waiting(c, *in.base);
+  const row_base* allowed = &arrived;
   if (stage_.purpose_bit >= 0 && wiring.edge_out >= 0) {
     auto& chosen = memory.new_base();
-    for (const auto row : in.base->rows) {
+    for (const auto row : arrived.rows) {
       if ((space.purposes[static_cast<std::size_t>(row)] >> stage_.purpose_bit & 1) != 0) chosen.rows.push_back(row);
     }
-    counts.withheld += in.base->rows.size() - chosen.rows.size();
-    if (chosen.rows.size() != in.base->rows.size()) allowed = &chosen;
+    if (chosen.rows.size() != arrived.rows.size()) allowed = &chosen;
   }
   c.allowed = allowed;
   const auto n = allowed->rows.size();
@@ -278,6 +248,7 @@ status stage_runner::run(std::size_t input, row_space& space, edge_rows& in, con
   c.reasons.assign(n, 0);
   c.retry_after_ms.assign(n, 0);
   c.cause.assign(n, 0);
+  c.skipped.assign(n, 0);
   c.purposes.assign(stage_.authority ? n : 0, 0);
   c.kept.assign(c.port->writes.size(), nullptr);
   c.joined.assign(c.port->writes.size(), nullptr);
@@ -289,23 +260,51 @@ status stage_runner::run(std::size_t input, row_space& space, edge_rows& in, con
         c.reads.push_back(&null_column(*allowed, read.column, memory));
         continue;
       }
-      auto column = column_over(in, wiring.reads[i], *allowed, read.column, memory);
+      const auto& had = flow_.edges[static_cast<std::size_t>(wiring.edge_in)].columns[static_cast<std::size_t>(wiring.reads[i])].of;
+      const bool spelled_out = reads_symbols(had, read.column);
+      auto column = column_over(in, wiring.reads[i], *allowed, spelled_out ? had : read.column, memory);
+      if (column && spelled_out) column = symbols_as_text(**column, memory);
       if (!column) return tl::unexpected(column.error());
       c.reads.push_back(*column);
     }
     SONDER_TRY(lend(c));
-    const auto started = steady_ns();
     SONDER_TRY(run_range(c, 0, static_cast<std::int64_t>(n), true));
-    counts.nanoseconds += static_cast<std::uint64_t>(steady_ns() - started);
     SONDER_TRY(settle(c, *allowed));
   }
   out = in;
+  const auto& settled = hold_back(c, arrived);
   if (wiring.edge_out < 0) {
     counts.passed += n - static_cast<std::size_t>(std::count_if(c.verdicts.begin(), c.verdicts.end(),
                                                                 [](auto v) { return v != SONDER_PASS; }));
     return {};
   }
-  return pass_on(c, *allowed, out);
+  SONDER_TRY(forget_settled(c, settled));
+  SONDER_TRY(park_rows(c));
+  return pass_on(c, settled, out);
+}
+
+/// One call into the plugin, under the eyes of the deadline watch, counted with its rows and its time.
+template <class Call>
+std::int32_t stage_runner::watched(call& c, Call into_plugin) {
+  const auto began_ns = steady_ns();
+  c.watch->stage.store(&stage_, std::memory_order_relaxed);
+  c.watch->started_ns.store(began_ns, std::memory_order_release);
+  const auto answer = [&] {
+    const plugin_call inside(module_.whose());
+    return into_plugin();
+  }();
+  c.watch->started_ns.store(0, std::memory_order_release);
+  c.counts->batches.observe(static_cast<double>(c.count));
+  c.counts->durations.observe(static_cast<double>(steady_ns() - began_ns) * 1e-9);
+  return answer;
+}
+
+/// Waits before a call is made again. False if the worker stops.
+bool stage_runner::back_off(call& c, std::int64_t ms) const {
+  const auto began_ns = steady_ns();
+  const bool go_on = sleep_ms(ms);
+  c.counts->waited_ns += static_cast<std::uint64_t>(steady_ns() - began_ns);
+  return go_on;
 }
 
 std::int32_t stage_runner::call_once(call& c, std::int64_t first, std::int64_t count, sonder_error& error) {
@@ -356,11 +355,7 @@ std::int32_t stage_runner::call_once(call& c, std::int64_t first, std::int64_t c
                        &c};
   const auto violations = services_.violations();
   services_.begin_call(*c.space, c.allowed->rows.data() + f, count, c.times->event_time_ms, c.times->processing_time_ms);
-  c.watch->stage.store(&stage_, std::memory_order_relaxed);
-  c.watch->started_ns.store(steady_ns(), std::memory_order_release);
-  auto answer = module_.table().process(instance_, &batch, &output, &error);
-  c.watch->started_ns.store(0, std::memory_order_release);
-  ++c.counts->calls;
+  auto answer = watched(c, [&] { return module_.table().process(instance_, &batch, &output, &error); });
 
   answer = judge(c, answer, violations);
   if (answer == SONDER_OK) {
@@ -371,7 +366,11 @@ std::int32_t stage_runner::call_once(call& c, std::int64_t first, std::int64_t c
   }
   const auto asks = [&](std::uint8_t v) { return v == SONDER_RETRY_ROW; };
   if (answer == SONDER_OK && std::any_of(c.verdicts.begin() + first, c.verdicts.begin() + first + count, asks)) {
-    answer = asks_for_retry;
+    if (c.park == nullptr || overtaken(c)) {
+      answer = asks_for_retry;
+    } else {
+      note_retries(c);
+    }
   }
   services_.end_call(answer == SONDER_OK);
   if (answer != SONDER_OK) drop_output(c);
@@ -452,7 +451,7 @@ std::int32_t stage_runner::with_retries(call& c, sonder_error& error, Call once)
     if (attempt >= stage_.options.attempts_max) return SONDER_RETRY;
     ++c.counts->retries;
     const auto wait_ms = std::clamp<std::int64_t>(error.retry_after_ms, back_off_ms, stage_.options.retry_ms_max);
-    if (!sleep_ms(wait_ms)) return SONDER_CANCELLED;
+    if (!back_off(c, wait_ms)) return SONDER_CANCELLED;
     back_off_ms = std::min(back_off_ms * 2, stage_.options.retry_ms_max);
   }
 }
@@ -478,14 +477,35 @@ result<std::int32_t> stage_runner::answer_of(call& c, Call once) {
     case SONDER_FATAL:
     case SONDER_BAD_CONFIG:
       // Nothing may pass a stage that cannot run (design section 5): the worker ends rather than go around it.
-      return fail(errc::unavailable, where + " cannot go on: " + message_of(error));
+      return fail(errc::plugin, where + " cannot go on: " + message_of(error));
     default:
       return answer;
   }
 }
 
+/// Rows whose line has come to wait in an earlier part of the batch are left out, since they may not overtake it.
 status stage_runner::run_range(call& c, std::int64_t first, std::int64_t count, bool whole) {
-  if (count == 0) return {};
+  const auto end = first + count;
+  const auto waits = [&](std::int64_t i) {
+    return !c.stopped.empty() && c.stopped.contains(line_of(*c.space, c.allowed->rows[static_cast<std::size_t>(i)]));
+  };
+  while (first < end) {
+    if (waits(first)) {
+      c.skipped[static_cast<std::size_t>(first)] = 1;
+      c.verdicts[static_cast<std::size_t>(first)] = SONDER_RETRY_ROW;
+      c.columns.assign(c.port->writes.size(), ArrowArray{});
+      SONDER_TRY(keep_columns(c, first++, 1, false));
+      continue;
+    }
+    auto next = first + 1;
+    while (next < end && !waits(next)) ++next;
+    SONDER_TRY(run_segment(c, first, next - first, whole && next - first == count));
+    first = next;
+  }
+  return {};
+}
+
+status stage_runner::run_segment(call& c, std::int64_t first, std::int64_t count, bool whole) {
   const auto once = [&](sonder_error& error) { return call_once(c, first, count, error); };
   auto answer = answer_of(c, once);
   if (!answer) return tl::unexpected(answer.error());
@@ -493,7 +513,7 @@ status stage_runner::run_range(call& c, std::int64_t first, std::int64_t count, 
   for (std::int32_t attempt = 1; *answer == asks_for_retry && count == 1 && attempt < stage_.options.attempts_max; ++attempt) {
     ++c.counts->retries;
     const auto wanted = static_cast<std::int64_t>(c.retry_after_ms[static_cast<std::size_t>(first)]);
-    if (!sleep_ms(std::clamp(wanted, back_off_ms, stage_.options.retry_ms_max))) {
+    if (!back_off(c, std::clamp(wanted, back_off_ms, stage_.options.retry_ms_max))) {
       return fail(errc::cancelled, "stage \"" + stage_.options.name + "\" gave up a row's retries because the worker stops");
     }
     back_off_ms = std::min(back_off_ms * 2, stage_.options.retry_ms_max);
@@ -587,11 +607,7 @@ std::int32_t stage_runner::fire_once(call& c, const std::vector<due_timer>& due,
   sonder_output output{sizeof output, 0, verdicts.data(), no_reasons.data(), no_retries.data(), nullptr, nullptr, &call::emit, &c};
   const auto violations = services_.violations();
   services_.begin_call(*c.space, c.allowed->rows.data() + first, c.count, c.times->event_time_ms, c.times->processing_time_ms);
-  c.watch->stage.store(&stage_, std::memory_order_relaxed);
-  c.watch->started_ns.store(steady_ns(), std::memory_order_release);
-  auto answer = module_.table().fire(instance_, &fired, &output, &error);
-  c.watch->started_ns.store(0, std::memory_order_release);
-  ++c.counts->calls;
+  auto answer = watched(c, [&] { return module_.table().fire(instance_, &fired, &output, &error); });
   answer = judge(c, answer, violations);
   services_.end_call(answer == SONDER_OK);
   answer == SONDER_OK ? keep_emissions(c) : drop_output(c);
@@ -644,26 +660,29 @@ status stage_runner::settle(call& c, const row_base& allowed) {
     } else if (c.verdicts[i] == SONDER_DEAD_LETTER) {
       ++c.counts->dead[host_causes + c.reasons[i]];
       SONDER_TRY((*c.bury)(*c.space, row, stage_.of.reasons[c.reasons[i]]));
-    } else if (stage_.authority) {
+    } else if (stage_.authority && c.verdicts[i] == SONDER_PASS) {
       c.space->purposes[static_cast<std::size_t>(row)] = c.purposes[i];
     }
   }
   return {};
 }
 
-status stage_runner::pass_on(call& c, const row_base& allowed, edge_rows& out) {
+/// `base`: the rows that this batch settles.
+status stage_runner::pass_on(call& c, const row_base& base, edge_rows& out) {
   const auto& wiring = stage_.inputs[c.input];
+  const auto& allowed = *c.allowed;
   const auto passed = [](std::uint8_t v) { return v == SONDER_PASS; };
   const bool all_pass = std::all_of(c.verdicts.begin(), c.verdicts.end(), passed);
+  out.base = &base;
   if (!all_pass) {
-    auto& base = c.memory->new_base();
+    auto& left = c.memory->new_base();
     std::size_t at = 0;
-    for (const auto row : out.base->rows) {
+    for (const auto row : base.rows) {
+      while (at < allowed.rows.size() && allowed.rows[at] < row) ++at;
       const bool offered = at < allowed.rows.size() && allowed.rows[at] == row;
-      if (!offered || c.verdicts[at] == SONDER_PASS) base.rows.push_back(row);
-      if (offered) ++at;
+      if (!offered || c.verdicts[at] == SONDER_PASS) left.rows.push_back(row);
     }
-    out.base = &base;
+    out.base = &left;
   }
   c.counts->passed += out.base->rows.size();
   for (std::size_t w = 0; w < wiring.writes.size(); ++w) {
@@ -671,7 +690,7 @@ status stage_runner::pass_on(call& c, const row_base& allowed, edge_rows& out) {
     if (out.slots.size() <= place) out.slots.resize(place + 1);
     out.slots[place] = {c.kept[w], &allowed};
   }
-  return {};
+  return stage_.authority ? withhold_fields(c, out) : status{};
 }
 
 }  // namespace sonder

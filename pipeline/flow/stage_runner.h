@@ -10,6 +10,7 @@
 
 #include "flow/counts.h"
 #include "flow/graph.h"
+#include "flow/parked_rows.h"
 #include "flow/rows.h"
 #include "flow/services.h"
 
@@ -29,12 +30,14 @@ class stage_module {
   [[nodiscard]] const module_services& services() const noexcept { return services_; }
   [[nodiscard]] const stage_node& stage() const noexcept { return stage_; }
   [[nodiscard]] const sonder_plugin& table() const noexcept;
+  /// Stage and plugin, for the last words of a worker that a call takes down.
+  [[nodiscard]] const char* whose() const noexcept { return whose_.c_str(); }
 
  private:
-  stage_module(const stage_node& stage, std::shared_ptr<const secret_box> secrets, logger* lines)
-      : stage_(stage), services_(stage, std::move(secrets), lines) {}
+  stage_module(const stage_node& stage, std::shared_ptr<const secret_box> secrets, logger* lines);
   const stage_node& stage_;
   module_services services_;
+  std::string whose_;
   void* module_ = nullptr;
 };
 
@@ -79,9 +82,12 @@ class stage_runner {
 
   /// Runs input `input` on the rows of `in`; `out` (not for tables) becomes the rows that leave. Emitted rows are appended to
   /// `emitted`. Errors end the worker: the plugin is not usable, or the disk failed.
+  ///
+  /// Rows that ask for a later attempt go to `park` with all later rows of their line, and are counted when they come back; so do
+  /// rows whose line waits there already. Where `park` is null, or the input is a table, they hold the task instead.
   [[nodiscard]] status run(std::size_t input, row_space& space, edge_rows& in, const batch_times& times,
                            batch_memory& memory, node_counts& counts, edge_rows& out, std::vector<emitted_rows>& emitted,
-                           call_watch& watch, const bury_fn& bury);
+                           call_watch& watch, const bury_fn& bury, const parking* park);
 
   /// Fires timers that are due: `space` has one row for each entry of `due`, all of them allowed. A call that fails is tried again
   /// row by row; a timer that alone makes it fail is given up and counted as dead-lettered. Fired timers are gone either way.
@@ -93,6 +99,8 @@ class stage_runner {
   void bury_what_does_not_fit(bool bury) noexcept { buries_what_does_not_fit_ = bury; }
 
   [[nodiscard]] instance_services& services() noexcept { return services_; }
+  /// The input whose columns have this form; -1 if none has.
+  [[nodiscard]] int input_of_form(std::uint64_t form) const noexcept;
 
  private:
   struct call;
@@ -101,7 +109,19 @@ class stage_runner {
   [[nodiscard]] status make_instance();
   [[nodiscard]] status lend(call& c);
   [[nodiscard]] status run_range(call& c, std::int64_t first, std::int64_t count, bool whole);
+  [[nodiscard]] status run_segment(call& c, std::int64_t first, std::int64_t count, bool whole);
+  [[nodiscard]] bool exhausted(const call& c, std::int64_t i) const;
+  [[nodiscard]] bool overtaken(const call& c) const;
+  void note_retries(call& c);
+  [[nodiscard]] const row_base& without_waiting(call& c, const row_base& base);
+  [[nodiscard]] const row_base& hold_back(call& c, const row_base& base);
+  [[nodiscard]] status park_rows(call& c);
+  [[nodiscard]] status forget_settled(call& c, const row_base& settled);
+  void pack(const call& c, std::int32_t row, std::string& to) const;
+  [[nodiscard]] std::int64_t due_ms(const call& c, std::int64_t i, std::int32_t attempts) const;
   [[nodiscard]] std::int32_t call_once(call& c, std::int64_t first, std::int64_t count, sonder_error& error);
+  template <class Call>
+  [[nodiscard]] std::int32_t watched(call& c, Call into_plugin);
   template <class Call>
   [[nodiscard]] std::int32_t with_retries(call& c, sonder_error& error, Call once);
   template <class Call>
@@ -113,9 +133,11 @@ class stage_runner {
   [[nodiscard]] status keep_columns(call& c, std::int64_t first, std::int64_t count, bool whole);
   [[nodiscard]] status check_output(call& c, std::int64_t count);
   void drop_output(call& c);
-  [[nodiscard]] status pass_on(call& c, const row_base& allowed, edge_rows& out);
+  [[nodiscard]] status pass_on(call& c, const row_base& base, edge_rows& out);
+  [[nodiscard]] status withhold_fields(const call& c, edge_rows& out) const;
   [[nodiscard]] status settle(call& c, const row_base& allowed);
   [[nodiscard]] bool sleep_ms(std::int64_t ms) const;
+  [[nodiscard]] bool back_off(call& c, std::int64_t ms) const;
   void warn_once(host_cause cause, const std::string& why);
 
   const graph& flow_;
@@ -128,6 +150,7 @@ class stage_runner {
   std::array<bool, host_causes> told_{};  ///< causes that the log has a line of already
   bool remade_ = false;                 ///< a FATAL has cost an instance already
   std::vector<ArrowSchema> schemas_;    ///< per input: "+s" of its reads
+  std::vector<std::uint64_t> forms_;    ///< per input: of its columns, for rows that are parked
   std::unique_ptr<call> call_;
 };
 

@@ -16,6 +16,12 @@ std::int64_t steady_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+/// One batch decoded or encoded: its rows, and the time since `began_ns`.
+void observe_batch(node_counts& counts, std::uint64_t rows, std::int64_t began_ns) {
+  counts.batches.observe(static_cast<double>(rows));
+  counts.durations.observe(static_cast<double>(steady_ns() - began_ns) * 1e-9);
+}
+
 bool is_table(const source_node& source) { return source.topic.role == topic_role::table; }
 
 }  // namespace
@@ -37,7 +43,9 @@ task::task(task_context& context, std::int32_t partition)
   for (const auto& stage : flow_.stages) published_.emplace_back(stage.of);
 }
 
-task::~task() = default;
+task::~task() {
+  context_.uncommitted_bytes.fetch_sub(static_cast<std::int64_t>(open_->bytes + other_->bytes), std::memory_order_relaxed);
+}
 
 /// Everything that is thrown away with a discarded epoch is made here.
 status task::open() {
@@ -63,7 +71,12 @@ status task::open() {
   auto letters = dead_letter_writer::create(flow_, *context_.schemas, *context_.secrets, partition_);
   if (!letters) return tl::unexpected(letters.error());
   dead_letters_ = std::move(*letters);
-  event_time_ms_ = INT64_MIN;
+  event_time_ms_ = event_time_kept_ms_ = INT64_MIN;
+  if (!stages_.empty()) {
+    auto kept = stages_.front()->services().kept_event_time_ms();
+    if (!kept) return tl::unexpected(kept.error());
+    event_time_ms_ = event_time_kept_ms_ = *kept;
+  }
   table_ends_.clear();
   failed_ = false;
   return {};
@@ -97,12 +110,20 @@ void task::seal() {
   take_in_commit();
   if (failed_ || sealed_.load(std::memory_order_relaxed) != nullptr || open_->empty()) return;
   for (std::size_t i = 0; i < sources_.size(); ++i) open_->next_offsets[i] = sources_[i]->next_offset();
+  keep_event_time();
   for (std::size_t i = 0; i < stages_.size(); ++i) {
     stages_[i]->services().seal(open_->state);
     published_[i].take(stages_[i]->services().metrics());
   }
   std::swap(open_, other_);
   sealed_.store(other_.get(), std::memory_order_release);
+}
+
+/// Event time never goes back, over a restart neither: timers would come late, and the clock that plugins read would differ.
+void task::keep_event_time() {
+  if (stages_.empty() || event_time_ms_ == event_time_kept_ms_) return;
+  // Where a store is full of the epoch's changes, the next epoch keeps it.
+  if (stages_.front()->services().keep_event_time_ms(event_time_ms_)) event_time_kept_ms_ = event_time_ms_;
 }
 
 result<std::int64_t> task::lag(bool tables) {
@@ -114,12 +135,6 @@ result<std::int64_t> task::lag(bool tables) {
     if (!end) return tl::unexpected(end.error());
     sum += std::max<std::int64_t>(0, *end - sources_[i]->next_offset());
   }
-  return sum;
-}
-
-std::size_t task::state_bytes() const noexcept {
-  std::size_t sum = 0;
-  for (const auto& stage : stages_) sum += stage->services().state_bytes();
   return sum;
 }
 
@@ -141,17 +156,13 @@ result<step_outcome> task::step() {
   }
   const bool no_room = full();
   if (no_room) context_.epoch_full.store(true, std::memory_order_relaxed);
-  if (no_room || context_.uncommitted_bytes.load(std::memory_order_relaxed) > flow_.options.outbox_bytes_max) {
-    if (blocked_since_ns_ == 0) blocked_since_ns_ = steady_ns();
-    return step_outcome::blocked;
-  }
-  if (blocked_since_ns_ != 0) {
-    open_->blocked_ns += static_cast<std::uint64_t>(steady_ns() - blocked_since_ns_);
-    blocked_since_ns_ = 0;
-  }
+  const bool outbox_full = context_.uncommitted_bytes.load(std::memory_order_relaxed) > flow_.options.outbox_bytes_max;
+  note_block(outbox_full ? block_reason::outbox : no_room ? block_reason::changes : block_reason::none);
+  if (blocked_by_ != block_reason::none) return step_outcome::blocked;
   const auto bytes_before = open_->bytes;
   const bool smallest = rows_max_ == 1 && open_->empty();
   for (auto& stage : stages_) stage->bury_what_does_not_fit(smallest);
+  open_->takes_all = smallest;
   auto outcome = advance();
   context_.uncommitted_bytes.fetch_add(static_cast<std::int64_t>(open_->bytes - bytes_before), std::memory_order_relaxed);
   if (outcome) {
@@ -164,14 +175,28 @@ result<step_outcome> task::step() {
   return step_outcome::progressed;
 }
 
+void task::note_block(block_reason why) {
+  if (why == blocked_by_) return;
+  const auto now_ns = steady_ns();
+  if (blocked_by_ != block_reason::none) {
+    open_->blocked_ns[static_cast<std::size_t>(blocked_by_)] += static_cast<std::uint64_t>(now_ns - blocked_since_ns_);
+  }
+  blocked_by_ = why;
+  blocked_since_ns_ = now_ns;
+}
+
 result<step_outcome> task::advance() {
   now_ms_ = context_.now_ms();
 
   // Events first, then tables up to the end that is asked for after that: a decision that stood before an event was polled is
   // applied before the event is (design section 3, Merging). That may take several steps, in which no event is polled.
+  // Where as many rows are parked as may be, nothing new is taken up: what is parked is tried on.
+  const auto room = parking_room();
+  const bool parked_due = std::any_of(stages_.begin(), stages_.end(),
+                                      [&](const auto& stage) { return stage->services().parked().any_due(now_ms_); });
   bool fetched = false;
   bool waiting = false;
-  for (std::size_t i = 0; i < sources_.size(); ++i) {
+  for (std::size_t i = 0; i < sources_.size() && room > 0; ++i) {
     if (is_table(flow_.sources[i])) continue;
     if (table_ends_.empty()) {
       if (auto has = sources_[i]->fill(event_fetch, fetched); !has) return tl::unexpected(has.error());
@@ -179,10 +204,15 @@ result<step_outcome> task::advance() {
     waiting = waiting || sources_[i]->waiting() > 0;
   }
   const auto steps_before = open_->steps;
-  if (fetched || !waiting || !table_ends_.empty()) {
+  if (fetched || !waiting || parked_due || !table_ends_.empty()) {
     auto applied = apply_tables();
     if (!applied) return tl::unexpected(applied.error());
-    if (!*applied || full()) return step_outcome::progressed;
+    if (*applied == tables_are::awaited) return open_->steps == steps_before ? step_outcome::idle : step_outcome::progressed;
+    if (*applied == tables_are::behind || full()) return step_outcome::progressed;
+  }
+  if (parked_due) {
+    if (auto ok = return_parked(); !ok) return tl::unexpected(ok.error());
+    if (full()) return step_outcome::progressed;
   }
   if (waiting) {
     // The event with the lowest timestamp is next; a port with nothing waiting stood at its end just now, and counts as idle.
@@ -198,15 +228,19 @@ result<step_outcome> task::advance() {
         until_ms = std::min(until_ms, head);
       }
     }
-    if (auto ok = run_batch(next, rows_max_, until_ms); !ok) return tl::unexpected(ok.error());
+    const auto rows_max = static_cast<std::int32_t>(std::min<std::int64_t>(rows_max_, room));
+    if (auto ok = run_batch(next, rows_max, until_ms); !ok) return tl::unexpected(ok.error());
   }
   if (waiting && full()) return step_outcome::progressed;
-  if (auto ok = fire_timers(); !ok) return tl::unexpected(ok.error());
+  if (room > 0) {
+    if (auto ok = fire_timers(); !ok) return tl::unexpected(ok.error());
+  }
   return open_->steps == steps_before ? step_outcome::idle : step_outcome::progressed;
 }
 
-/// False if a part is left for the next step: a table can be larger than an epoch may be.
-result<bool> task::apply_tables() {
+/// Up to the ends, or as far as one step goes: a table can be larger than an epoch may be, and what the log has at its end need not
+/// be here yet. No event is decided before all of it is applied.
+result<task::tables_are> task::apply_tables() {
   if (table_ends_.empty()) {
     for (std::size_t i = 0; i < sources_.size(); ++i) {
       auto end = is_table(flow_.sources[i]) ? sources_[i]->end_offset() : result<std::int64_t>(-1);
@@ -217,7 +251,7 @@ result<bool> task::apply_tables() {
   std::int32_t batches = 0;
   for (std::size_t i = 0; i < sources_.size(); ++i) {
     while (sources_[i]->next_offset() < table_ends_[i]) {
-      if (batches == table_batches_per_step || (batches > 0 && full())) return false;
+      if (batches == table_batches_per_step || (batches > 0 && full())) return tables_are::behind;
       const auto before = sources_[i]->next_offset();
       bool fetched = false;
       auto has = sources_[i]->fill(table_fetch, fetched);
@@ -226,31 +260,29 @@ result<bool> task::apply_tables() {
         if (auto ok = run_batch(i, rows_max_, INT64_MAX); !ok) return tl::unexpected(ok.error());
         ++batches;
       } else if (sources_[i]->next_offset() == before) {
-        break;  // what was there is gone: compaction or retention took the last records before the end
+        return tables_are::awaited;
       }
     }
   }
   table_ends_.clear();
-  return true;
+  return tables_are::applied;
 }
 
 status task::run_batch(std::size_t source, std::int32_t rows_max, std::int64_t until_ms) {
   const auto& node = flow_.sources[source];
   auto& counts = open_->counts[context_.layout->source(source)];
   const auto in_before = counts.in;
+  const auto began_ns = steady_ns();
   SONDER_TRY(sources_[source]->take(rows_max, until_ms, now_ms_, space_, counts,
                                     [&](int from, const log_record& record, std::string_view cause) {
                                       return bury(from, record, "source", cause);
                                     }));
+  observe_batch(counts, counts.in - in_before, began_ns);
   ++open_->steps;
   if (!node.topic.feedback) ++open_->awaited_steps;
   if (!is_table(node)) {
     open_->records_in += counts.in - in_before;
     for (const auto t : space_.event_time_ms) event_time_ms_ = std::max(event_time_ms_, t);
-    if (space_.rows() > 0) {
-      open_->timestamps_ms_sum += static_cast<double>(space_.record_of(0).timestamp_ms) * space_.rows();
-      open_->timestamps += static_cast<std::uint64_t>(space_.rows());
-    }
   }
   if (space_.rows() > 0) {
     auto& rows = work_[static_cast<std::size_t>(node.edge_out)];
@@ -270,26 +302,34 @@ status task::run_edge(int edge, row_space& space, edge_rows& rows, const batch_t
   const auto e = static_cast<std::size_t>(edge);
   for (const auto& [stage, input] : context_.stage_inputs[e]) {
     const auto s = static_cast<std::size_t>(stage);
-    const auto i = static_cast<std::size_t>(input);
-    const auto& wiring = flow_.stages[s].inputs[i];
-    edge_rows none;
-    auto& out = wiring.edge_out < 0 ? none : work_[static_cast<std::size_t>(wiring.edge_out)];
-    std::vector<emitted_rows> emitted;
-    const auto bury_row = [&](const row_space& from, std::int32_t row, std::string_view cause) {
-      return bury(from.source, from.record_of(row), flow_.stages[s].options.name, cause);
-    };
-    SONDER_TRY(stages_[s]->run(i, space, rows, times, memory_, open_->counts[context_.layout->stage_input(s, i)], out, emitted,
-                               watch_, bury_row));
-    if (wiring.edge_out >= 0 && !out.base->rows.empty()) SONDER_TRY(run_edge(wiring.edge_out, space, out, times));
-    for (const auto& made : emitted) SONDER_TRY(run_emitted(made, space, times));
+    SONDER_TRY(run_stage(s, static_cast<std::size_t>(input), space, rows, times, {&stages_[s]->services().parked(), nullptr}));
   }
   for (const auto sink : context_.sinks_of[e]) {
     const auto s = static_cast<std::size_t>(sink);
-    SONDER_TRY(sinks_[s]->write(space, rows, memory_, *open_, open_->counts[context_.layout->sink(s)],
+    auto& counts = open_->counts[context_.layout->sink(s)];
+    const auto began_ns = steady_ns();
+    SONDER_TRY(sinks_[s]->write(space, rows, memory_, *open_, counts,
                                 [&](const row_space& from, std::int32_t row, std::string_view cause) {
                                   return bury(from.source, from.record_of(row), flow_.sinks[s].topic.name, cause);
                                 }));
+    observe_batch(counts, rows.base->rows.size(), began_ns);
   }
+  return {};
+}
+
+status task::run_stage(std::size_t stage, std::size_t input, row_space& space, edge_rows& rows, const batch_times& times,
+                       const parking& park) {
+  const auto& wiring = flow_.stages[stage].inputs[input];
+  edge_rows none;
+  auto& out = wiring.edge_out < 0 ? none : work_[static_cast<std::size_t>(wiring.edge_out)];
+  std::vector<emitted_rows> emitted;
+  const auto bury_row = [&](const row_space& from, std::int32_t row, std::string_view cause) {
+    return bury(from.source, from.record_of(row), flow_.stages[stage].options.name, cause);
+  };
+  SONDER_TRY(stages_[stage]->run(input, space, rows, times, memory_, open_->counts[context_.layout->stage_input(stage, input)], out,
+                                 emitted, *watch_, bury_row, &park));
+  if (wiring.edge_out >= 0 && !out.base->rows.empty()) SONDER_TRY(run_edge(wiring.edge_out, space, out, times));
+  for (const auto& made : emitted) SONDER_TRY(run_emitted(made, space, times));
   return {};
 }
 

@@ -65,31 +65,51 @@ class task {
   [[nodiscard]] status reset();
 
   [[nodiscard]] std::int32_t partition() const noexcept { return partition_; }
-  /// Nothing is uncommitted that `--until-idle` waits for: all but what feedback topics keep going.
+  /// Nothing is uncommitted or parked that `--until-idle` waits for: all but what feedback topics and the clock keep going.
   [[nodiscard]] bool settled() noexcept {
     const auto* closed = sealed();
-    return !failed_ && open_->awaited_steps == 0 && (closed == nullptr || closed->awaited_steps == 0);
+    return !failed_ && open_->awaited_steps == 0 && (closed == nullptr || closed->awaited_steps == 0) && parked() == 0;
   }
+  /// Rows that wait for a later attempt, over all stages.
+  [[nodiscard]] std::size_t parked() const noexcept;
   /// Event records between the position and the end; tables too if `tables`.
   [[nodiscard]] result<std::int64_t> lag(bool tables);
-  [[nodiscard]] call_watch& watch() noexcept { return watch_; }
-  [[nodiscard]] std::size_t state_bytes() const noexcept;
+  [[nodiscard]] const std::shared_ptr<call_watch>& watch() const noexcept { return watch_; }
+  /// What stands before the task, as far as it has looked; asks the log for nothing.
+  [[nodiscard]] source_backlog backlog(std::size_t source) const noexcept { return sources_[source]->backlog(); }
+  /// Why the last step took nothing up.
+  [[nodiscard]] block_reason blocked_by() const noexcept { return blocked_by_; }
+  [[nodiscard]] instance_services& services(std::size_t stage) noexcept { return stages_[stage]->services(); }
   [[nodiscard]] std::uint64_t violations(std::size_t stage) const noexcept;
   [[nodiscard]] metric_changes& plugin_metrics(std::size_t stage) noexcept { return published_[stage]; }
 
   std::atomic<bool> seal_asked{false};  ///< the epoch closes: seal at the end of the running step
+  /// The task was given up while a step of it ran: it takes no further one, and nothing of it is committed.
+  std::atomic<bool> retired{false};
 
  private:
   explicit task(task_context& context, std::int32_t partition);
   [[nodiscard]] status open();
   void take_in_commit();
+  void keep_event_time();
   [[nodiscard]] result<step_outcome> advance();
   [[nodiscard]] bool full() const noexcept;
-  [[nodiscard]] result<bool> apply_tables();
+  void note_block(block_reason why);
+  enum class tables_are { applied, behind, awaited };
+  [[nodiscard]] result<tables_are> apply_tables();
   [[nodiscard]] status run_batch(std::size_t source, std::int32_t rows_max, std::int64_t until_ms);
   [[nodiscard]] status run_edge(int edge, row_space& space, edge_rows& rows, const batch_times& times);
+  [[nodiscard]] status run_stage(std::size_t stage, std::size_t input, row_space& space, edge_rows& rows, const batch_times& times,
+                                 const parking& park);
+  [[nodiscard]] status return_parked();
+  [[nodiscard]] status return_rows(std::size_t stage, std::vector<parked_rows::place>& due);
+  [[nodiscard]] status bury_strangers(std::size_t stage, const parked_rows::place& at, const kept_row& row);
+  [[nodiscard]] status drop_disagreed(std::size_t stage, int input, row_space& space, std::vector<parked_rows::place>& places,
+                                      row_base& base);
+  [[nodiscard]] std::int64_t parking_room() const noexcept;
   [[nodiscard]] status fire_timers();
   [[nodiscard]] status fire_stage(std::size_t stage, std::vector<due_timer>& due);
+  [[nodiscard]] status ask_authority(row_space& space, const row_base& base, std::vector<std::int32_t>& allowed);
   [[nodiscard]] status keep_agreed(std::size_t stage, std::vector<due_timer>& due);
   [[nodiscard]] status run_emitted(const emitted_rows& rows, const row_space& from, const batch_times& times);
   [[nodiscard]] status bury(int source, const log_record& record, std::string_view stage, std::string_view cause);
@@ -114,12 +134,14 @@ class task {
 
   row_space space_;
   batch_memory memory_;
-  std::int64_t blocked_since_ns_ = 0;  ///< of the steady clock; 0: not blocked
+  block_reason blocked_by_ = block_reason::none;
+  std::int64_t blocked_since_ns_ = 0;  ///< of the steady clock
   std::vector<edge_rows> work_;  ///< per edge
   std::vector<std::uint64_t> timer_purposes_;  ///< of the timers that fire now
   std::int64_t event_time_ms_ = INT64_MIN;
+  std::int64_t event_time_kept_ms_ = INT64_MIN;
   std::int64_t now_ms_ = 0;
-  call_watch watch_;
+  std::shared_ptr<call_watch> watch_ = std::make_shared<call_watch>();
 };
 
 }  // namespace sonder

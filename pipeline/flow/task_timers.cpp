@@ -37,8 +37,11 @@ status task::fire_timers() {
     // Gone before they fire, so that a call may set the same timer again.
     for (const auto& timer : due) SONDER_TRY(timers->cancel(timer.subject, timer.timer, timer.tag));
     ++open_->steps;
-    ++open_->awaited_steps;
+    // Event time stands still at the end of the sources; a clock goes on for ever, and `--until-idle` does not wait for it.
+    if (due.front().kind == SONDER_EVENT_TIME) ++open_->awaited_steps;
+    const auto asked = due.size();
     SONDER_TRY(keep_agreed(s, due));
+    open_->timers[s].withheld += asked - due.size();
     if (!due.empty()) SONDER_TRY(fire_stage(s, due));
     memory_.clear();
   }
@@ -56,38 +59,46 @@ status task::fire_stage(std::size_t stage, std::vector<due_timer>& due) {
   std::vector<emitted_rows> emitted;
   auto counts = open_->counts[context_.layout->stage_input(stage, 0)];
   counts.clear();
-  SONDER_TRY(stages_[stage]->fire(due, space, base, times, memory_, counts, emitted, watch_));
-  open_->counts[context_.layout->stage_input(stage, 0)].emitted += counts.emitted;
+  SONDER_TRY(stages_[stage]->fire(due, space, base, times, memory_, counts, emitted, *watch_));
+  const auto given_up = counts.dead[static_cast<std::size_t>(host_cause::plugin_failed)];
+  open_->timers[stage].given_up += given_up;
+  open_->timers[stage].fired += due.size() - given_up;
+  auto& port = open_->counts[context_.layout->stage_input(stage, 0)];
+  port.emitted += counts.emitted;
+  port.timers_given_up += given_up;
+  port.retries += counts.retries;
+  port.waited_ns += counts.waited_ns;
+  port.batches.add(counts.batches);
+  port.durations.add(counts.durations);
   for (const auto& made : emitted) SONDER_TRY(run_emitted(made, space, times));
   return {};
 }
 
-/// Leaves the timers whose subjects agree to the stage's purpose now: the consent authority is asked as for an event at this
-/// moment. Without an authority there is nothing that could allow them, unless the stage has no purpose that needs consent.
-status task::keep_agreed(std::size_t stage, std::vector<due_timer>& due) {
-  timer_purposes_.assign(due.size(), 0);
+/// Asks the consent authority about the subjects of `space`, as for events at its event times, and writes the purposes that hold.
+/// `allowed` becomes the rows that it lets pass; all of them, unchanged, where the flow has no authority.
+status task::ask_authority(row_space& space, const row_base& base, std::vector<std::int32_t>& allowed) {
   const auto authority = std::find_if(flow_.stages.begin(), flow_.stages.end(), [](const auto& s) { return s.authority; });
   if (authority == flow_.stages.end()) {
-    if (flow_.stages[stage].purpose_bit >= 0) due.clear();
+    allowed = base.rows;
     return {};
   }
   const auto a = static_cast<std::size_t>(authority - flow_.stages.begin());
   const auto event = std::find_if(authority->inputs.begin(), authority->inputs.end(), [](const auto& i) { return i.edge_out >= 0; });
   const auto input = static_cast<std::size_t>(event - authority->inputs.begin());
   const auto& edge_in = flow_.edges[static_cast<std::size_t>(event->edge_in)];
+  allowed.clear();
+  if (edge_in.source < 0) return {};  // it decides about rows that a stage made, which cannot be made up here
   const auto& source = flow_.sources[static_cast<std::size_t>(edge_in.source)];
-  row_space space;
-  auto& base = memory_.new_base();
-  fill_space(due, edge_in.source, space, base);
+  space.source = edge_in.source;
   edge_rows rows{&base, {}};
   for (std::size_t c = 0; c < edge_in.columns.size(); ++c) {
     auto& column = memory_.new_column(edge_in.columns[c].of);
-    for (std::size_t i = 0; i < due.size(); ++i) {
-      space.event_time_ms[i] = now_ms_;
+    for (std::size_t i = 0; i < base.rows.size(); ++i) {
       if (static_cast<int>(c) == source.subject_slot) {
-        if (!column.append_text(due[i].subject)) return fail(errc::capacity, "subjects of timers pass 2^31-1 bytes");
+        if (!column.append_text(space.subject[i])) return fail(errc::capacity, "subjects of one batch pass 2^31-1 bytes");
       } else if (static_cast<int>(c) == source.event_time_slot) {
-        column.append_int64(edge_in.columns[c].of.type.id == type_id::timestamp_us ? now_ms_ * 1000 : now_ms_);
+        const auto at_ms = space.event_time_ms[i];
+        column.append_int64(edge_in.columns[c].of.type.id == type_id::timestamp_us ? at_ms * 1000 : at_ms);
       } else {
         column.append_zero();
       }
@@ -97,12 +108,25 @@ status task::keep_agreed(std::size_t stage, std::vector<due_timer>& due) {
   auto counts = open_->counts[context_.layout->stage_input(a, input)];
   edge_rows out;
   std::vector<emitted_rows> emitted;
-  SONDER_TRY(stages_[a]->run(input, space, rows, {event_time_ms_, now_ms_, INT64_MIN}, memory_, counts, out, emitted, watch_,
-                             [](const row_space&, std::int32_t, std::string_view) { return status{}; }));
+  SONDER_TRY(stages_[a]->run(input, space, rows, {event_time_ms_, now_ms_, INT64_MIN}, memory_, counts, out, emitted, *watch_,
+                             [](const row_space&, std::int32_t, std::string_view) { return status{}; }, nullptr));
+  allowed = out.base->rows;
+  return {};
+}
+
+/// Leaves the timers whose subjects agree to the stage's purpose now: the consent authority is asked as for an event at this
+/// moment. Without an authority there is nothing that could allow them, unless the stage has no purpose that needs consent.
+status task::keep_agreed(std::size_t stage, std::vector<due_timer>& due) {
+  row_space space;
+  auto& base = memory_.new_base();
+  fill_space(due, -1, space, base);
+  for (auto& at_ms : space.event_time_ms) at_ms = now_ms_;
+  std::vector<std::int32_t> allowed;
+  SONDER_TRY(ask_authority(space, base, allowed));
   std::vector<due_timer> kept;
   std::vector<std::uint64_t> purposes;
   const auto bit = flow_.stages[stage].purpose_bit;
-  for (const auto row : out.base->rows) {
+  for (const auto row : allowed) {
     const auto i = static_cast<std::size_t>(row);
     if (bit >= 0 && (space.purposes[i] >> bit & 1) == 0) continue;
     kept.push_back(std::move(due[i]));

@@ -51,6 +51,7 @@ status timer_table::set(const due_timer& timer) {
                         as_bytes(timer.payload)));
   std::string where(1, static_cast<char>(timer.kind));
   append_big_endian(where, ordered(timer.at_ms));
+  if (waiting_) ++*waiting_;
   return store_.put(as_bytes(id_key(by_id_, timer.timer, timer.tag, timer.subject)), as_bytes(where));
 }
 
@@ -59,10 +60,23 @@ status timer_table::cancel(std::string_view subject, std::uint32_t timer, std::u
   auto found = store_.get(as_bytes(id_key(by_id_, timer, tag, subject)), &where);
   if (!found) return tl::unexpected(found.error());
   if (!*found) return {};
+  if (waiting_ && *waiting_ > 0) --*waiting_;
   if (where.size() != 9) return fail(errc::corrupt, "a timer's entry is not a kind and a time");
   const auto at_ms = static_cast<std::int64_t>(read_big_endian<std::uint64_t>(where.data() + 1) ^ (std::uint64_t{1} << 63));
   SONDER_TRY(store_.erase(as_bytes(time_key(by_time_, where[0], at_ms, timer, tag, subject))));
   return store_.erase(as_bytes(by_id_));
+}
+
+result<std::uint64_t> timer_table::waiting() {
+  if (waiting_) return *waiting_;
+  std::uint64_t found = 0;
+  const auto count = [](void* ctx, bytes_view, bytes_view) {
+    ++*static_cast<std::uint64_t*>(ctx);
+    return true;
+  };
+  SONDER_TRY(store_.scan(as_bytes("t"), count, &found));
+  waiting_ = marked_ = found;
+  return found;
 }
 
 status timer_table::due(std::int32_t kind, std::int64_t now_ms, std::size_t most, std::vector<due_timer>& into) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,12 @@ class timer_table {
 
   explicit timer_table(keyed_store& store) : store_(store) {}
 
+  /// How many are set. The first call reads them all; later ones answer what has been kept count of since.
+  [[nodiscard]] result<std::uint64_t> waiting();
+  /// As the store's: what was set and cancelled since `mark()` does not count.
+  void mark() noexcept { marked_ = waiting_; }
+  void roll_back() noexcept { waiting_ = marked_; }
+
   [[nodiscard]] status set(const due_timer& timer);
   [[nodiscard]] status cancel(std::string_view subject, std::uint32_t timer, std::uint64_t tag);
   /// Appends up to `most` timers of `kind` that are due at `now_ms`, oldest first.
@@ -38,6 +45,8 @@ class timer_table {
 
  private:
   keyed_store& store_;
+  std::optional<std::uint64_t> waiting_;  ///< nothing: not counted yet
+  std::optional<std::uint64_t> marked_;
   std::string by_time_;
   std::string by_id_;
 };

@@ -126,18 +126,23 @@ status start_tasks(task_context& context, std::shared_ptr<const graph> flow, log
 
 result<run_summary> run_worker(std::shared_ptr<const graph> flow, log& on, const worker_options& options) {
   SONDER_TRY(prepare_topics(*flow, on));
-  auto registry = open_log_registry(on);
-  if (!registry) return tl::unexpected(registry.error());
-  SONDER_TRY(register_schemas(*flow, **registry));
+  std::unique_ptr<schema_registry> of_the_log;
+  auto* schemas = options.schemas;
+  if (schemas == nullptr) {
+    auto opened = open_log_registry(on);
+    if (!opened) return tl::unexpected(opened.error());
+    of_the_log = std::move(*opened);
+    schemas = of_the_log.get();
+  }
+  SONDER_TRY(register_schemas(*flow, *schemas));
   task_context context;
-  SONDER_TRY(start_tasks(context, flow, on, **registry, options));
+  SONDER_TRY(start_tasks(context, flow, on, *schemas, options));
 
   std::unique_ptr<worker_metrics> observe;
   if (options.observe != nullptr) observe = std::make_unique<worker_metrics>(context, *options.observe);
   const auto pool = make_executor(*flow, options.plain_threads);
-  coordinator tasks(context, *pool, options, observe.get());
-  SONDER_TRY(tasks.start());
-  deadline_watch deadlines(tasks.calls(), options);
+  deadline_watch deadlines(options);
+  coordinator tasks(context, *pool, options, observe.get(), deadlines);
   if (options.lines != nullptr) {
     options.lines->write(log_level::info, "worker runs",
                          {{"flow", flow->options.name},

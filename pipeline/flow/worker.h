@@ -15,6 +15,7 @@
 namespace sonder {
 
 class logger;
+class schema_registry;
 class metrics;
 
 /// The topic in the log that a flow's topic asks for.
@@ -32,6 +33,8 @@ struct port_counts {
   std::map<std::string, std::uint64_t> dropped;        ///< by reason
   std::map<std::string, std::uint64_t> dead_lettered;  ///< by cause
   std::uint64_t emitted = 0;        ///< rows made by `emit`, beside the above
+  std::uint64_t timers_given_up = 0;  ///< timers of the stage whose call failed alone, too; with its first input
+  std::uint64_t parked = 0;         ///< rows put aside in this run for a later attempt; each is in the above once it is settled
 };
 
 struct run_summary {
@@ -58,6 +61,7 @@ struct worker_options {
   bool until_idle = false;          ///< leave when all event sources are drained and committed
   metrics* observe = nullptr;       ///< may be null
   logger* lines = nullptr;          ///< may be null
+  schema_registry* schemas = nullptr;  ///< where schemas have their ids; null: in the log's own notes
   /// Called about ten times a second from the coordinating thread; may be empty.
   std::function<void(const worker_progress&)> progress;
   /// 1 or more: drain and leave; 2 or more: leave at once, nothing more is committed. Set by signal handlers.

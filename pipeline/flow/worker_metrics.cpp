@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "observe/log.h"
@@ -14,15 +15,19 @@ worker_metrics::worker_metrics(const task_context& context, metrics& to)
       epoch_(to.histogram_of(metric::epoch_seconds)),
       committed_(to.counter_of(metric::epochs, {"committed"})),
       discarded_(to.counter_of(metric::epochs, {"discarded"})),
-      blocked_(to.counter_of(metric::blocked_seconds, {context.flow->options.name})),
       outbox_(to.gauge_of(metric::outbox_bytes)) {
-  const auto& flow = *context.flow;
+  make_nodes();
+  make_gauges();
+}
+
+void worker_metrics::make_nodes() {
+  const auto& flow = *context_.flow;
   for (const auto& source : flow.sources) nodes_.push_back(make_node(source.topic.name, "source", {}));
   for (const auto& stage : flow.stages) {
     for (const auto& input : stage.inputs) {
       nodes_.push_back(make_node(stage.options.name, stage.of.inputs[static_cast<std::size_t>(input.port)].name, stage.of.reasons));
     }
-    violations_.push_back(&to.counter_of(metric::contract_violations, {stage.of.id, "service"}));
+    violations_.push_back(&to_.counter_of(metric::contract_violations, {stage.of.id, "service"}));
     violations_seen_.emplace_back(static_cast<std::size_t>(flow.partitions), 0);
     auto& counters = plugin_counters_.emplace_back();
     auto& gauges = plugin_gauges_.emplace_back();
@@ -33,17 +38,40 @@ worker_metrics::worker_metrics(const task_context& context, metrics& to)
       if (!declared.label.empty()) spec.labels.push_back({declared.label, declared.label_values});
       auto& counter_row = counters.emplace_back();
       auto& gauge_row = gauges.emplace_back();
-      if (!to.declare(spec)) continue;  // the start has refused what cannot be declared; another stage of the plugin may have
+      if (!to_.declare(spec)) continue;  // the start has refused what cannot be declared; another stage of the plugin may have
       if (declared.label.empty()) {
-        counts ? counter_row.push_back(&to.counter_of(declared.name)) : gauge_row.push_back(&to.gauge_of(declared.name));
+        counts ? counter_row.push_back(&to_.counter_of(declared.name)) : gauge_row.push_back(&to_.gauge_of(declared.name));
       }
       for (const auto& value : declared.label_values) {
-        counts ? counter_row.push_back(&to.counter_of(declared.name, {value}))
-               : gauge_row.push_back(&to.gauge_of(declared.name, {value}));
+        counts ? counter_row.push_back(&to_.counter_of(declared.name, {value}))
+               : gauge_row.push_back(&to_.gauge_of(declared.name, {value}));
       }
     }
   }
   for (const auto& sink : flow.sinks) nodes_.push_back(make_node(sink.topic.name, "sink", {}));
+}
+
+void worker_metrics::make_gauges() {
+  const auto& flow = *context_.flow;
+  for (const auto& source : flow.sources) {
+    const std::string_view role = source.topic.role == topic_role::table ? "table" : "event";
+    sources_.push_back({&to_.gauge_of(metric::source_waiting, {source.topic.name}),
+                        &to_.gauge_of(metric::source_lag, {source.topic.name, role}),
+                        &to_.gauge_of(metric::source_lag_seconds, {source.topic.name, role})});
+  }
+  for (const auto& stage : flow.stages) {
+    const auto& name_of = stage.options.name;
+    for (const auto& full : store_names(stage)) {
+      const auto store = full.substr(name_of.size() + 1);
+      stores_.push_back({&to_.gauge_of(metric::store_bytes, {name_of, store, "cache"}),
+                         &to_.gauge_of(metric::store_bytes, {name_of, store, "changes"})});
+    }
+    auto& cells = timers_.emplace_back();
+    if (stage.of.timers.empty()) continue;
+    cells = {&to_.gauge_of(metric::timers_waiting, {name_of}), &to_.counter_of(metric::timers, {name_of, "fired"}),
+             &to_.counter_of(metric::timers, {name_of, "given_up"}), &to_.counter_of(metric::timers, {name_of, "withheld"})};
+  }
+  for (const auto& sink : flow.sinks) latencies_.push_back(&to_.histogram_of(metric::latency_seconds, {sink.topic.name}));
 }
 
 worker_metrics::node worker_metrics::make_node(const std::string& name_of, const std::string& port,
@@ -52,9 +80,11 @@ worker_metrics::node worker_metrics::make_node(const std::string& name_of, const
             &to_.counter_of(metric::records_passed, {name_of, port}),
             &to_.counter_of(metric::records_withheld, {name_of, port}),
             &to_.counter_of(metric::records_emitted, {name_of, port}),
+            &to_.counter_of(metric::records_parked, {name_of, port}),
             &to_.counter_of(metric::retries, {name_of}),
-            &to_.histogram_of(metric::batch_records, {name_of}),
-            &to_.histogram_of(metric::stage_seconds, {name_of}),
+            &to_.histogram_of(metric::batch_records, {name_of, port}),
+            &to_.histogram_of(metric::stage_seconds, {name_of, port}),
+            &to_.counter_of(metric::stage_waiting_seconds, {name_of}),
             {},
             {},
             "",
@@ -71,7 +101,7 @@ worker_metrics::node worker_metrics::make_node(const std::string& name_of, const
   return made;
 }
 
-void worker_metrics::count(const contribution& of, std::int64_t now_ms) {
+void worker_metrics::count(const contribution& of, std::int32_t partition, std::int64_t now_ms) {
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     const auto& c = of.counts[i];
     auto& n = nodes_[i];
@@ -79,12 +109,11 @@ void worker_metrics::count(const contribution& of, std::int64_t now_ms) {
     n.passed->add(static_cast<double>(c.passed));
     n.withheld->add(static_cast<double>(c.withheld));
     n.emitted->add(static_cast<double>(c.emitted));
+    n.parked->add(static_cast<double>(c.parked));
     n.retries->add(static_cast<double>(c.retries));
-    if (c.calls > 0) {
-      const auto calls = static_cast<double>(c.calls);
-      n.batch->observe(static_cast<double>(c.in) / calls, c.calls);
-      n.seconds->observe(static_cast<double>(c.nanoseconds) * 1e-9 / calls, c.calls);
-    }
+    n.batch->merge(c.batches.counts(), c.batches.sum());
+    n.seconds->merge(c.durations.counts(), c.durations.sum());
+    if (c.waited_ns > 0) n.waited->add(static_cast<double>(c.waited_ns) * 1e-9);
     for (std::size_t r = 0; r < c.dropped.size(); ++r) {
       if (c.dropped[r] == 0) continue;
       if (n.dropped[r] == nullptr) {
@@ -105,10 +134,22 @@ void worker_metrics::count(const contribution& of, std::int64_t now_ms) {
       }
     }
   }
-  blocked_.add(static_cast<double>(of.blocked_ns) * 1e-9);
-  if (of.timestamps > 0) {
-    const auto mean_ms = static_cast<double>(now_ms) - of.timestamps_ms_sum / static_cast<double>(of.timestamps);
-    to_.histogram_of(metric::latency_seconds, {context_.flow->options.name}).observe(mean_ms * 1e-3, of.timestamps);
+  for (std::size_t i = 0; i < timers_.size(); ++i) {
+    if (timers_[i].waiting == nullptr) continue;
+    timers_[i].fired->add(static_cast<double>(of.timers[i].fired));
+    timers_[i].given_up->add(static_cast<double>(of.timers[i].given_up));
+    timers_[i].withheld->add(static_cast<double>(of.timers[i].withheld));
+  }
+  for (std::size_t i = 0; i < block_reasons; ++i) {
+    if (of.blocked_ns[i] == 0) continue;
+    to_.counter_of(metric::blocked_seconds, {std::to_string(partition), name(static_cast<block_reason>(i))})
+        .add(static_cast<double>(of.blocked_ns[i]) * 1e-9);
+  }
+  for (std::size_t i = 0; i < latencies_.size(); ++i) {
+    of.ages[i].latencies(now_ms, [&](std::int64_t latency_ms, std::uint64_t records) {
+      // A producer's clock may be ahead of ours.
+      latencies_[i]->observe(static_cast<double>(std::max<std::int64_t>(0, latency_ms)) * 1e-3, records);
+    });
   }
 }
 
@@ -120,6 +161,25 @@ void worker_metrics::epoch_committed(double seconds) {
 void worker_metrics::epoch_discarded() { discarded_.add(); }
 
 void worker_metrics::sample(task& t) {
+  count_plugin_metrics(t);
+  const auto& flow = *context_.flow;
+  auto& figures = tasks_[t.partition()];
+  figures.sources.clear();
+  figures.stores.clear();
+  figures.timers.assign(flow.stages.size(), 0);
+  figures.blocked_by = t.blocked_by();
+  figures.parked = t.parked();
+  for (std::size_t i = 0; i < flow.sources.size(); ++i) figures.sources.push_back(t.backlog(i));
+  for (std::size_t s = 0; s < flow.stages.size(); ++s) {
+    auto& services = t.services(s);
+    for (std::size_t i = 0; i < store_names(flow.stages[s]).size(); ++i) figures.stores.push_back(services.store(i));
+    if (services.timers() == nullptr) continue;
+    // Where the store fails, so does the task's next step, which reports it.
+    if (const auto waiting = services.timers()->waiting()) figures.timers[s] = *waiting;
+  }
+}
+
+void worker_metrics::count_plugin_metrics(task& t) {
   for (std::size_t s = 0; s < plugin_counters_.size(); ++s) {
     for (const auto& change : t.plugin_metrics(s).series()) {
       if (!change.changed) continue;
@@ -137,14 +197,60 @@ void worker_metrics::sample(task& t) {
   }
 }
 
-void worker_metrics::sample(std::int64_t outbox_bytes, std::uint64_t records_left, std::size_t state_bytes) {
+void worker_metrics::publish(std::int64_t outbox_bytes, const std::vector<std::int32_t>& partitions) {
+  std::erase_if(tasks_, [&](const auto& one) { return std::find(partitions.begin(), partitions.end(), one.first) == partitions.end(); });
   outbox_.set(static_cast<double>(outbox_bytes));
-  to_.gauge_of(metric::source_lag, {context_.flow->options.name}).set(static_cast<double>(records_left));
-  to_.gauge_of(metric::store_bytes, {context_.flow->options.name}).set(static_cast<double>(state_bytes));
+  publish_backlogs(context_.now_ms());
+  publish_stages();
 }
 
-deadline_watch::deadline_watch(std::vector<call_watch*> calls, const worker_options& options)
-    : calls_(std::move(calls)), options_(options), thread_([this] { run(); }) {}
+void worker_metrics::publish_backlogs(std::int64_t now_ms) {
+  for (std::size_t i = 0; i < sources_.size(); ++i) {
+    double waiting = 0, lag = 0, oldest_s = 0;
+    for (const auto& [partition, figures] : tasks_) {
+      const auto& behind = figures.sources[i];
+      waiting += static_cast<double>(behind.waiting);
+      lag += static_cast<double>(behind.records);
+      if (behind.records > 0 && behind.oldest_ms) oldest_s = std::max(oldest_s, static_cast<double>(now_ms - *behind.oldest_ms) * 1e-3);
+    }
+    sources_[i].waiting->set(waiting);
+    sources_[i].lag_records->set(lag);
+    sources_[i].lag_seconds->set(oldest_s);
+  }
+}
+
+void worker_metrics::publish_stages() {
+  for (std::size_t i = 0; i < stores_.size(); ++i) {
+    double cache = 0, changes = 0;
+    for (const auto& [partition, figures] : tasks_) {
+      cache += static_cast<double>(figures.stores[i].cache_bytes);
+      changes += static_cast<double>(figures.stores[i].change_bytes);
+    }
+    stores_[i].cache->set(cache);
+    stores_[i].changes->set(changes);
+  }
+  for (std::size_t i = 0; i < timers_.size(); ++i) {
+    if (timers_[i].waiting == nullptr) continue;
+    double waiting = 0;
+    for (const auto& [partition, figures] : tasks_) waiting += static_cast<double>(figures.timers[i]);
+    timers_[i].waiting->set(waiting);
+  }
+  double parked = 0;
+  for (const auto& [partition, figures] : tasks_) parked += static_cast<double>(figures.parked);
+  to_.gauge_of(metric::parked).set(parked);
+  for (const auto reason : {block_reason::outbox, block_reason::changes}) {
+    const auto blocked = std::count_if(tasks_.begin(), tasks_.end(), [&](const auto& one) { return one.second.blocked_by == reason; });
+    to_.gauge_of(metric::blocked_tasks, {name(reason)}).set(static_cast<double>(blocked));
+  }
+}
+
+deadline_watch::deadline_watch(const worker_options& options) : options_(options), thread_([this] { run(); }) {}
+
+void deadline_watch::add(std::shared_ptr<const call_watch> calls) {
+  std::lock_guard lock(mutex_);
+  std::erase_if(calls_, [](const auto& one) { return one.use_count() == 1; });
+  calls_.push_back(std::move(calls));
+}
 
 deadline_watch::~deadline_watch() {
   {
@@ -160,7 +266,7 @@ void deadline_watch::run() {
   while (!ended_.wait_for(lock, std::chrono::milliseconds(50), [this] { return ending_; })) {
     const auto now = std::chrono::duration_cast<std::chrono::nanoseconds>(
                          std::chrono::steady_clock::now().time_since_epoch()).count();
-    for (auto* call : calls_) {
+    for (const auto& call : calls_) {
       const auto started = call->started_ns.load(std::memory_order_acquire);
       const auto* stage = call->stage.load(std::memory_order_acquire);
       // Both of one call: another may have begun between the two.

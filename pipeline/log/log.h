@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "log/group.h"
 #include "log/record_batch.h"
 #include "record/result.h"
 
@@ -87,8 +88,9 @@ class log {
                                                        std::int32_t partition,
                                                        std::int64_t timestamp_ms) = 0;
 
-  /// Replaces `into` by records from `from` on; none at the end. An offset that retention has
-  /// removed goes on with the oldest kept (`into.next_offset` tells). Does not block.
+  /// Replaces `into` by records from `from` on; none at the end, or where they are not here yet. An offset that retention has
+  /// removed goes on with the oldest kept, and `into.next_offset` moves to the end past whatever holds no record any more:
+  /// who reads on always reaches `offsets().end`. Does not block.
   [[nodiscard]] virtual status fetch(std::string_view topic, std::int32_t partition,
                                      std::int64_t from, const fetch_limits& limits,
                                      record_block& into) = 0;
@@ -100,7 +102,14 @@ class log {
   [[nodiscard]] virtual result<std::vector<std::int64_t>> committed(std::string_view group,
                                                                     std::string_view topic) = 0;
 
-  /// All or nothing, durable on return. errc::fenced: another process writes for this group now.
+  /// Joins the group as a worker, if the log has groups of several. `this` outlives the member.
+  [[nodiscard]] virtual result<std::unique_ptr<group_member>> join(const group_request& request) {
+    return make_sole_member(request.partitions);
+  }
+
+  /// All or nothing, durable on return. errc::fenced: another process writes for this group now, and this one must end.
+  /// errc::unavailable and errc::io: it may have come about or not; the caller throws its uncommitted work away, asks its
+  /// `group_member` to restart, and goes on from `committed`.
   [[nodiscard]] virtual status commit(const epoch_changes& epoch) = 0;
 
   /// Reads committed state. True and `value` replaced, or false.

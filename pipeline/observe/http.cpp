@@ -1,5 +1,6 @@
 #include "observe/http.h"
 
+#include <arpa/inet.h>
 #include <civetweb.h>
 
 #include <chrono>
@@ -111,19 +112,34 @@ int http_server::port() const noexcept {
   return parts_->port;
 }
 
+namespace {
+
+// Anything else would be read as civetweb's own language of ports.
+bool is_address(int family, const std::string& text) {
+  unsigned char parsed[sizeof(in6_addr)];
+  return ::inet_pton(family, text.c_str(), parsed) == 1;
+}
+
+}  // namespace
+
 result<std::unique_ptr<http_server>> http_server::start(const http_options& options,
                                                         const metrics& of,
                                                         std::function<readiness()> ready) {
   if (options.port < 0 || options.port > 65535)
     return fail(errc::invalid,
                 "HTTP port must be 0 to 65535, found " + std::to_string(options.port));
+  const bool v6 = is_address(AF_INET6, options.address);
+  if (!v6 && !is_address(AF_INET, options.address))
+    return fail(errc::invalid, "HTTP address must be an IPv4 or IPv6 address such as 127.0.0.1, 0.0.0.0 or ::1, found \"" +
+                                   options.address + "\"; set run.http_address");
   auto made = std::make_unique<parts>();
   made->of = &of;
   made->ready = std::move(ready);
 
   mg_callbacks callbacks{};
   callbacks.log_message = parts::keep_message;
-  const auto address = options.address + ":" + std::to_string(options.port);
+  const auto address =
+      (v6 ? "[" + options.address + "]" : options.address) + ":" + std::to_string(options.port);
   const auto thread_count = std::to_string(threads);
   const auto bytes = std::to_string(request_bytes_max);
   const auto ms = std::to_string(request_ms_max);

@@ -35,7 +35,7 @@ class http_server {
   static constexpr int request_ms_max = 5000;
   static constexpr int connections_waiting_max = 16;
 
-  /// errc::unavailable if the port is in use, with what to do.
+  /// errc::unavailable if the port is in use, with what to do; errc::invalid if the address is none.
   [[nodiscard]] static result<std::unique_ptr<http_server>> start(const http_options& options,
                                                                   const metrics& of,
                                                                   std::function<readiness()> ready);

@@ -46,6 +46,20 @@ std::string get(int port, const std::string& path) {
   return converse(port, "GET " + path + " HTTP/1.1\r\nHost: localhost\r\n\r\n");
 }
 
+TEST(HttpAddress, IsOneOfThisMachineAndNothingElse) {
+  metrics of;
+  const auto start = [&](const std::string& address) {
+    const auto started = http_server::start({.address = address}, of, [] { return readiness{}; });
+    return started ? std::string("started") : started.error().message;
+  };
+  EXPECT_EQ(start("127.0.0.3"), "started");
+  for (const std::string address : {"localhost", "", "127.0.0.1:1,0.0.0.0", "0.0.0.0:80r"}) {
+    EXPECT_EQ(start(address),
+              "HTTP address must be an IPv4 or IPv6 address such as 127.0.0.1, 0.0.0.0 or ::1, found \"" + address +
+                  "\"; set run.http_address");
+  }
+}
+
 struct HttpServer : ::testing::Test {
   metrics of;
   std::atomic<bool> ready = false;

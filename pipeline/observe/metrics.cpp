@@ -28,6 +28,13 @@ void histogram::observe(double value, std::uint64_t times) noexcept {
   sum_.fetch_add(value * static_cast<double>(times), std::memory_order_relaxed);
 }
 
+void histogram::merge(std::span<const std::uint64_t> counts, double sum) noexcept {
+  for (std::size_t i = 0; i < counts.size() && i < buckets(); ++i) {
+    if (counts[i] > 0) counts_[i].fetch_add(counts[i], std::memory_order_relaxed);
+  }
+  sum_.fetch_add(sum, std::memory_order_relaxed);
+}
+
 namespace {
 
 [[noreturn]] void broken_contract(std::string_view what, std::string_view name) {

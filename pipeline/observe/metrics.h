@@ -65,6 +65,8 @@ class alignas(64) histogram {
 
   /// Counts `value` `times` times: one call for a batch whose rows share a latency.
   void observe(double value, std::uint64_t times = 1) noexcept;
+  /// Adds what was counted elsewhere in the same buckets (observe/tally.h). `counts` has `buckets()` entries.
+  void merge(std::span<const std::uint64_t> counts, double sum) noexcept;
 
   [[nodiscard]] double sum() const noexcept { return sum_.load(std::memory_order_relaxed); }
   /// Of bucket `i`, not of those below; `buckets() - 1` is the one without upper bound.
@@ -89,17 +91,25 @@ inline constexpr std::string_view records_dropped = "sonder_records_dropped_tota
 inline constexpr std::string_view records_dead_lettered = "sonder_records_dead_lettered_total";
 inline constexpr std::string_view records_withheld = "sonder_records_withheld_total";
 inline constexpr std::string_view records_emitted = "sonder_records_emitted_total";
+inline constexpr std::string_view records_parked = "sonder_records_parked_total";
+inline constexpr std::string_view parked = "sonder_parked_records";
 inline constexpr std::string_view dead_letters = "sonder_dead_letters_total";
 inline constexpr std::string_view retries = "sonder_stage_retries_total";
 inline constexpr std::string_view batch_records = "sonder_batch_records";
 inline constexpr std::string_view stage_seconds = "sonder_stage_duration_seconds";
+inline constexpr std::string_view stage_waiting_seconds = "sonder_stage_waiting_seconds_total";
 inline constexpr std::string_view blocked_seconds = "sonder_blocked_seconds_total";
+inline constexpr std::string_view blocked_tasks = "sonder_blocked_tasks";
 inline constexpr std::string_view epoch_seconds = "sonder_epoch_duration_seconds";
 inline constexpr std::string_view epochs = "sonder_epochs_total";
 inline constexpr std::string_view latency_seconds = "sonder_end_to_end_latency_seconds";
 inline constexpr std::string_view outbox_bytes = "sonder_outbox_bytes";
 inline constexpr std::string_view store_bytes = "sonder_store_bytes";
+inline constexpr std::string_view source_waiting = "sonder_source_waiting_records";
 inline constexpr std::string_view source_lag = "sonder_source_lag_records";
+inline constexpr std::string_view source_lag_seconds = "sonder_source_lag_seconds";
+inline constexpr std::string_view timers_waiting = "sonder_timers_waiting";
+inline constexpr std::string_view timers = "sonder_timers_total";
 inline constexpr std::string_view contract_violations = "sonder_contract_violations_total";
 inline constexpr std::string_view log_lines_suppressed = "sonder_log_lines_suppressed_total";
 }  // namespace metric

@@ -10,8 +10,8 @@ void count_one_batch(benchmark::State& state) {
   const int slot = state.thread_index();
   auto& in = of.counter_of(sonder::metric::records_in, {"s", "p"}, slot);
   auto& passed = of.counter_of(sonder::metric::records_passed, {"s", "p"}, slot);
-  auto& size = of.histogram_of(sonder::metric::batch_records, {"s"}, slot);
-  auto& time = of.histogram_of(sonder::metric::stage_seconds, {"s"}, slot);
+  auto& size = of.histogram_of(sonder::metric::batch_records, {"s", "p"}, slot);
+  auto& time = of.histogram_of(sonder::metric::stage_seconds, {"s", "p"}, slot);
   for (auto _ : state) {
     in.add(256);
     passed.add(250);
@@ -25,7 +25,7 @@ void expose(benchmark::State& state) {
   sonder::metrics of;
   for (int node = 0; node < 20; ++node)
     for (int slot = 0; slot < 8; ++slot)
-      of.histogram_of(sonder::metric::stage_seconds, {"stage_" + std::to_string(node)}, slot)
+      of.histogram_of(sonder::metric::stage_seconds, {"stage_" + std::to_string(node), "p"}, slot)
           .observe(0.001);
   for (auto _ : state) benchmark::DoNotOptimize(of.expose());
 }

@@ -1,18 +1,15 @@
 #include "observe/metrics.h"
+#include "observe/tally.h"
 
 namespace sonder {
 namespace {
 
 constexpr std::size_t nodes_max = 256;  // stages, sources and sinks of one flow, times their ports
+constexpr std::size_t partitions_max = 256;  // shown apart
 
-std::vector<double> durations_s() {
-  return {0.00001, 0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30};
-}
-std::vector<double> latencies_s() {
-  return {0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000};
-}
-std::vector<double> batch_sizes() {
-  return {1, 4, 16, 64, 128, 256, 512, 1024, 4096};
+template <class Bounds>
+std::vector<double> listed(const Bounds& bounds) {
+  return {bounds.begin(), bounds.end()};
 }
 
 metric_spec counted(std::string_view name, std::string unit, std::string help,
@@ -52,26 +49,48 @@ std::vector<metric_spec> written() {
               {{"node"}, {"port"}}, nodes_max),
       counted(records_emitted, "records", "Records that a node made itself.", {{"node"}, {"port"}},
               nodes_max),
+      counted(records_parked, "records",
+              "Records that a stage asked to be offered again, and those behind them; they count as in "
+              "once they are settled.",
+              {{"node"}, {"port"}}, nodes_max),
+      level(parked, "records", "Records that wait to be offered to a stage again.", {}, 1),
       counted(dead_letters, "records", "Dead letters by cause, over all nodes.", {{"cause"}}, 64),
       counted(retries, "calls", "Calls of a stage that were repeated after an error.", {{"node"}},
               nodes_max),
-      spread(batch_records, "records", "Rows in one call of a node: the mean over a task's calls in an epoch.", {{"node"}}, nodes_max,
-             batch_sizes()),
-      spread(stage_seconds, "seconds", "How long one call of a node took: the mean over a task's calls in an epoch.", {{"node"}}, nodes_max,
-             durations_s()),
+      spread(batch_records, "records",
+             "Rows in one call of a stage, in one batch taken up from a source or written to a sink.",
+             {{"node"}, {"port"}}, nodes_max, listed(batch_records_bounds)),
+      spread(stage_seconds, "seconds",
+             "How long one call of a stage took, or one batch to decode from a source or encode for a sink.",
+             {{"node"}, {"port"}}, nodes_max, listed(duration_seconds_bounds)),
+      counted(stage_waiting_seconds, "seconds",
+              "How long tasks waited before they called a stage again that had asked to be tried later.",
+              {{"node"}}, nodes_max),
       counted(blocked_seconds, "seconds",
-              "How long a flow's tasks stood still because the outbox was full.", {{"flow"}}, nodes_max),
+              "How long the tasks of a partition stood still: the outbox was full, or a store held as many "
+              "uncommitted changes as it takes.",
+              {{"partition"}, {"reason", {"outbox", "changes"}}}, 2 * partitions_max),
+      level(blocked_tasks, "tasks", "Tasks that stand still now.", {{"reason", {"outbox", "changes"}}}, 2),
       spread(epoch_seconds, "seconds", "From the closing of an epoch to its commit.", {}, 1,
-             durations_s()),
+             listed(duration_seconds_bounds)),
       counted(epochs, "epochs", "Epochs that ended.", {{"outcome", {"committed", "discarded"}}}, 2),
       spread(latency_seconds, "seconds",
-             "From a batch's first record's timestamp to its commit: the mean over a task's epoch.",
-             {{"flow"}}, nodes_max, latencies_s()),
+             "From the timestamp of an event's record to the commit of the record that a sink made of it.",
+             {{"sink"}}, nodes_max, listed(latency_seconds_bounds)),
       level(outbox_bytes, "bytes", "Encoded results that wait for a commit.", {}, 1),
-      level(store_bytes, "bytes", "Memory of a flow's stores, caches and uncommitted changes.",
-            {{"flow"}}, nodes_max),
-      level(source_lag, "records", "Committed records of a flow's event topics that are not consumed yet.",
-            {{"flow"}}, nodes_max),
+      level(store_bytes, "bytes", "Memory of a stage's store over all tasks: hot keys, and changes that no epoch has committed.",
+            {{"stage"}, {"store"}, {"part", {"cache", "changes"}}}, 2 * nodes_max),
+      level(source_waiting, "records", "Records that were fetched and not taken up yet.", {{"topic"}},
+            nodes_max),
+      level(source_lag, "records", "Committed records of a topic that are not taken up yet.",
+            {{"topic"}, {"role", {"event", "table"}}}, nodes_max),
+      level(source_lag_seconds, "seconds",
+            "Age of the oldest record that is not taken up yet; of the last one taken up where none is fetched; 0 without lag.",
+            {{"topic"}, {"role", {"event", "table"}}}, nodes_max),
+      level(timers_waiting, "timers", "Timers that are set and have not fired.", {{"stage"}}, nodes_max),
+      counted(timers, "timers",
+              "Timers that became due: fired, given up since their call failed, or withheld for want of consent.",
+              {{"stage"}, {"outcome", {"fired", "given_up", "withheld"}}}, 3 * nodes_max),
       counted(contract_violations, "violations",
               "Breaches of the plugin contract that were refused.", {{"plugin"}, {"rule"}}, 1024),
       counted(log_lines_suppressed, "lines", "Log lines left out because too many came at once.",

@@ -1,4 +1,5 @@
 #include "observe/metrics.h"
+#include "observe/tally.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -174,17 +175,33 @@ TEST(Metrics, CountsAValueThatTheSpecificationDoesNotNameUnderOther) {
 
 TEST(Metrics, PutsAnObservationInTheBucketOfItsUpperBound) {
   metrics of;
-  auto& size = of.histogram_of(metric::batch_records, {"s"});
+  auto& size = of.histogram_of(metric::batch_records, {"s", "p"});
   size.observe(1);
   size.observe(256, 3);
   size.observe(1e9);
   const auto text = of.expose();
-  EXPECT_THAT(text, HasSubstr("sonder_batch_records_bucket{node=\"s\",le=\"1\"} 1"));
-  EXPECT_THAT(text, HasSubstr("sonder_batch_records_bucket{node=\"s\",le=\"128\"} 1"));
-  EXPECT_THAT(text, HasSubstr("sonder_batch_records_bucket{node=\"s\",le=\"256\"} 4"));
-  EXPECT_THAT(text, HasSubstr("sonder_batch_records_bucket{node=\"s\",le=\"+Inf\"} 5"));
-  EXPECT_THAT(text, HasSubstr("sonder_batch_records_count{node=\"s\"} 5"));
-  EXPECT_EQ(of.value_of(metric::batch_records, {"s"}), 5);
+  EXPECT_THAT(text, HasSubstr("sonder_batch_records_bucket{node=\"s\",port=\"p\",le=\"1\"} 1"));
+  EXPECT_THAT(text, HasSubstr("sonder_batch_records_bucket{node=\"s\",port=\"p\",le=\"128\"} 1"));
+  EXPECT_THAT(text, HasSubstr("sonder_batch_records_bucket{node=\"s\",port=\"p\",le=\"256\"} 4"));
+  EXPECT_THAT(text, HasSubstr("sonder_batch_records_bucket{node=\"s\",port=\"p\",le=\"+Inf\"} 5"));
+  EXPECT_THAT(text, HasSubstr("sonder_batch_records_count{node=\"s\",port=\"p\"} 5"));
+  EXPECT_EQ(of.value_of(metric::batch_records, {"s", "p"}), 5);
+}
+
+TEST(Metrics, TakesInWhatOneThreadCountedInTheSameBuckets) {
+  metrics of;
+  auto& size = of.histogram_of(metric::batch_records, {"s", "p"});
+  batch_records_tally counted;
+  for (const double rows : {1.0, 2.0, 256.0, 256.0, 1e9}) counted.observe(rows);
+  ASSERT_EQ(counted.counts().size(), size.buckets());
+  size.observe(3);
+  size.merge(counted.counts(), counted.sum());
+  const auto text = of.expose();
+  EXPECT_THAT(text, HasSubstr("sonder_batch_records_bucket{node=\"s\",port=\"p\",le=\"1\"} 1"));
+  EXPECT_THAT(text, HasSubstr("sonder_batch_records_bucket{node=\"s\",port=\"p\",le=\"4\"} 3"));
+  EXPECT_THAT(text, HasSubstr("sonder_batch_records_bucket{node=\"s\",port=\"p\",le=\"256\"} 5"));
+  EXPECT_THAT(text, HasSubstr("sonder_batch_records_count{node=\"s\",port=\"p\"} 6"));
+  EXPECT_EQ(size.sum(), 1 + 2 + 256 + 256 + 1e9 + 3);
 }
 
 TEST(Metrics, LosesNothingWhenManyThreadsCountAtOnce) {

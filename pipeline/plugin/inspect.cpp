@@ -70,6 +70,9 @@ void print_fields(const std::vector<manifest_field>& fields, std::string_view he
   for (const auto& f : fields) {
     auto notes = f.doc;
     if (f.optional) notes = notes.empty() ? "optional" : "optional; " + notes;
+    if (!f.optional_where.empty())
+      notes =
+          "optional with config \"" + f.optional_where + "\"" + (notes.empty() ? "" : "; ") + notes;
     if (!f.adds.empty()) notes += (notes.empty() ? "adds " : "; adds ") + joined(f.adds);
     t.add({f.name, to_string(f.column.type) + (f.column.nullable ? "?" : ""), notes});
   }
@@ -165,6 +168,7 @@ ordered_json fields_json(const std::vector<manifest_field>& fields, bool read) {
         {"name", f.name}, {"type", ordered_json::parse(f.type_json)}, {"doc", f.doc}};
     if (read) {
       one["optional"] = f.optional;
+      if (!f.optional_where.empty()) one["optional_where"] = f.optional_where;
     } else {
       one["adds"] = f.adds;
     }

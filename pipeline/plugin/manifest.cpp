@@ -206,14 +206,18 @@ std::vector<manifest_field> field_list(const place& of, std::string_view member,
   std::vector<manifest_field> fields;
   unique_names once;
   for (const auto& entry : of.list(member)) {
-    entry.object({"name", "type"},
-                 use == field_use::read ? names{"doc", "optional"} : names{"doc", "adds"});
+    entry.object({"name", "type"}, use == field_use::read
+                                       ? names{"doc", "optional", "optional_where"}
+                                       : names{"doc", "adds"});
     manifest_field f;
     f.name = entry["name"].field_name();
     once.add(entry["name"], f.name);
     f.type_json = entry["type"].value().dump();
     f.doc = entry.text_or("doc", "");
     f.optional = entry.truth_or("optional", false);
+    if (entry.has("optional_where")) f.optional_where = entry["optional_where"].name();
+    if (f.optional && !f.optional_where.empty())
+      entry["optional_where"].refuse("stands beside \"optional\"; use one of the two");
     f.adds = name_list(entry, "adds");
     fields.push_back(std::move(f));
   }
@@ -221,8 +225,9 @@ std::vector<manifest_field> field_list(const place& of, std::string_view member,
   if (record != nullptr) *record = std::move(resolved);
   const auto entries = of.list(member);
   for (std::size_t i = 0; i < fields.size(); ++i) {
-    if (fields[i].optional && !fields[i].column.nullable) {
-      entries[i]["optional"].refuse(
+    const bool somewhere = !fields[i].optional_where.empty();
+    if ((fields[i].optional || somewhere) && !fields[i].column.nullable) {
+      entries[i][somewhere ? "optional_where" : "optional"].refuse(
           "an optional read needs a type with null, such as [\"null\", \"string\"]");
     }
   }
@@ -444,6 +449,23 @@ std::string config_of(const place& root) {
   return text;
 }
 
+void check_conditions(const place& root) {
+  std::vector<std::string> properties;
+  if (root.has("config") && root["config"].has("properties")) {
+    for (const auto& member : root["config"]["properties"].value().items())
+      properties.push_back(member.key());
+  }
+  for (const auto& input : root.list("inputs")) {
+    for (const auto& read : input.list("reads")) {
+      if (!read.has("optional_where")) continue;
+      const auto name = read["optional_where"].name();
+      if (std::find(properties.begin(), properties.end(), name) != properties.end()) continue;
+      read["optional_where"].refuse("\"config\" has no property \"" + name + "\"" +
+                                    did_you_mean(name, properties));
+    }
+  }
+}
+
 void check_abi(const place& root, manifest& made) {
   if (!root.value().is_object()) root.refuse("wants an object");
   if (!root.has("abi")) root.refuse("lacks the property \"abi\"");
@@ -498,6 +520,7 @@ manifest read(const place& root) {
   declassifications(root, made);
   check_services_fit(root, made);
   if (root.has("config")) made.config_schema_json = config_of(root);
+  check_conditions(root);
   return made;
 }
 

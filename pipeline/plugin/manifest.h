@@ -26,7 +26,9 @@ struct manifest_field {
   field column;           ///< how the column of the type looks
   std::string type_json;  ///< the fragment as the manifest has it
   std::string doc;
-  bool optional = false;  ///< reads: a flow without the field lends a column of nulls
+  bool optional = false;       ///< reads: a flow without the field lends a column of nulls
+  std::string optional_where;  ///< reads: optional only where the stage's configuration has this
+                               ///< property; empty: whatever it has
   std::vector<std::string>
       adds;  ///< writes and emits: privacy categories beyond the join of what was read
 };

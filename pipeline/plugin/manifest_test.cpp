@@ -113,6 +113,19 @@ const std::vector<fault> faults = {
     {"optional_without_null", [](json& m) { m["inputs"][0]["reads"][0]["optional"] = true; },
      "/inputs/0/reads/0/optional: an optional read needs a type with null, such as [\"null\", "
      "\"string\"]"},
+    {"optional_where_without_null",
+     [](json& m) { m["inputs"][0]["reads"][0]["optional_where"] = "limit"; },
+     "/inputs/0/reads/0/optional_where: an optional read needs a type with null, such as "
+     "[\"null\", \"string\"]"},
+    {"optional_twice", [](json& m) { m["inputs"][0]["reads"][1]["optional_where"] = "limit"; },
+     "/inputs/0/reads/1/optional_where: stands beside \"optional\"; use one of the two"},
+    {"optional_where_nothing_is",
+     [](json& m) {
+       m["inputs"][0]["reads"][1].erase("optional");
+       m["inputs"][0]["reads"][1]["optional_where"] = "limits";
+     },
+     "/inputs/0/reads/1/optional_where: \"config\" has no property \"limits\"; did you mean "
+     "\"limit\"?"},
     {"read_twice", [](json& m) { m["inputs"][0]["reads"][1]["name"] = "text"; },
      "/inputs/0/reads/1/name: \"text\" is there before; names must differ"},
     {"bad_reserved", [](json& m) { m["inputs"][0]["reserved"][1] = "header"; },

@@ -3,7 +3,9 @@
 #include <utility>
 
 #include "plugin/config_schema.h"
+#include "plugin/plugin_call.h"
 #include "plugin/testing_calls.h"
+#include "plugin/testing_deadline.h"
 #include "sonder/testing/host.h"
 
 namespace sonder::testing {
@@ -40,7 +42,9 @@ struct host::parts {
       : options(std::move(of)),
         library(or_refuse(plugin_library::load(path))),
         declared(library->declared()),
-        services(declared, options) {
+        whose("plugin " + declared.id + " " + declared.version + " (" + path + ")"),
+        services(declared, options),
+        deadline(whose, options.deadline_ms) {
     if (options.purposes.size() > purposes_max) throw refused("at most 64 purposes");
     config_json = checked(path, declared, options.config_json);
     for (const auto& port : declared.inputs)
@@ -54,6 +58,7 @@ struct host::parts {
     }
   }
   ~parts() {
+    const inside_plugin inside(*this);
     if (instance != nullptr) library->calls().instance_destroy(instance);
     if (module != nullptr) library->calls().module_destroy(module);
   }
@@ -63,6 +68,7 @@ struct host::parts {
     const sonder_module_args args{sizeof args, 0, view(options.stage), view(config_json),
                                   view(options.purpose)};
     auto error = empty_error();
+    const inside_plugin inside(*this);
     const auto answer =
         library->calls().module_create(services.module_host(), &args, &module, &error);
     if (answer == SONDER_OK) return;
@@ -72,6 +78,7 @@ struct host::parts {
 
   void make_instance() {
     static const std::vector<testing_services::row_origin> no_rows;
+    const inside_plugin inside(*this);
     if (instance != nullptr) library->calls().instance_destroy(instance);
     instance = nullptr;
     auto error = empty_error();
@@ -107,7 +114,11 @@ struct host::parts {
     call_outcome made;
     auto error = empty_error();
     services.begin_call(&origins);
-    const auto answer = read_answer(body(error), error);
+    const auto said = [&] {
+      const inside_plugin inside(*this);
+      return body(error);
+    }();
+    const auto answer = read_answer(said, error);
     made.status = answer.status;
     made.message = answer.message;
     made.retry_after_ms = answer.retry_after_ms;
@@ -172,10 +183,19 @@ struct host::parts {
   call_outcome fire_due();
   call_outcome fire(std::uint32_t timer, const std::vector<testing_services::timer_key>& keys);
 
+  /// Around each call of the plugin: whose it is, and since when it runs.
+  struct inside_plugin {
+    explicit inside_plugin(parts& of) : call(of.whose.c_str()), time(of.deadline) {}
+    plugin_call call;
+    testing_deadline::running time;
+  };
+
   host_options options;
   std::shared_ptr<const plugin_library> library;
   const manifest& declared;
+  std::string whose;
   testing_services services;
+  testing_deadline deadline;
   std::string config_json;
   std::vector<std::unique_ptr<offered_batch>> batches;
   void* module = nullptr;

@@ -75,6 +75,7 @@ class trial {
     made.purpose = options.purpose;
     made.purposes = {options.purpose};
     made.trial = true;
+    made.deadline_ms = options.deadline_ms;
     return made;
   }
 
@@ -87,7 +88,13 @@ class trial {
 
   status flush() {
     if (pending_.empty()) return {};
-    const auto made = host_.run(port_, pending_, batch_rows_);
+    testing::call_outcome made;
+    try {
+      made = host_.run(port_, pending_, batch_rows_);
+    } catch (const testing::refused& e) {  // it made no new instance after a call that took the old one
+      made.status = SONDER_FATAL;
+      made.message = e.what();
+    }
     std::vector<std::vector<const testing::emitted_row*>> emitted(made.rows.size());
     for (const auto& e : made.emitted)
       emitted[static_cast<std::size_t>(e.source_row)].push_back(&e);
@@ -101,7 +108,7 @@ class trial {
     }
     pending_.clear();
     out_.flush();
-    if (!out_) return fail(errc::io, "the output cannot be written");
+    if (!out_) return fail(errc::unavailable, "the output cannot be written");
     if (!made.ok())
       return fail(errc::unavailable,
                   "row " + std::to_string(summary_.rows) + " or later: " + made.message);

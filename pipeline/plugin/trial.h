@@ -14,6 +14,7 @@ struct trial_options {
   std::string port;  ///< of the manifest's inputs; empty: its first event port
   std::string purpose = "ServicePersonalisation";
   std::int32_t batch_rows = 256;
+  std::int64_t deadline_ms = 30'000;  ///< a call that takes longer ends the process with exit code 70
 };
 
 struct trial_summary {
@@ -37,8 +38,8 @@ struct trial_summary {
 /// log, no consent, nothing kept; the plugin sees SONDER_HOST_TRIAL. Rows stream: memory does not
 /// grow with their number; lines appear as soon as a batch is done.
 ///
-/// Errors: the plugin cannot be loaded or refuses its configuration, or a call ended as FATAL
-/// twice; the rows before that are out.
+/// Errors: the plugin cannot be loaded or refuses its configuration; or, with errc::unavailable, it
+/// could not go on or the output could not be written; the rows before that are out.
 [[nodiscard]] result<trial_summary> run_trial(const std::string& plugin_path,
                                               const trial_options& options, std::istream& in,
                                               std::ostream& out);

@@ -24,6 +24,8 @@ std::string_view name(errc code) noexcept {
       return "cancelled";
     case errc::fenced:
       return "fenced";
+    case errc::plugin:
+      return "plugin";
     case errc::internal:
       return "internal";
   }

@@ -19,6 +19,7 @@ enum class errc : unsigned char {
   unavailable,  ///< somebody else holds it, or it is not there yet; may work later
   cancelled,    ///< asked to stop
   fenced,       ///< another process has taken over; this one must not write any more
+  plugin,       ///< a plugin says that it cannot go on, or does not keep its contract
   internal,     ///< a defect of this program
 };
 

@@ -327,13 +327,10 @@ void join_addresses(workspace& work) {
 }
 
 void find_addresses(const lexicon&, workspace& work) {
-  if (!work.traits.has_digit) {
-    // Streets without a number are found below only where they are written out with a capital.
-    bool any = false;
-    for (const token& each : work.tokens)
-      any |= (each.flags & (street_suffix | street_prefix)) != 0 && each.capitalised;
-    if (!any) return;
-  }
+  // Streets without a number are found below only where they are written out with a capital.
+  if (!work.traits.has_digit &&
+      (work.traits.capitalised_flags & (street_suffix | street_prefix)) == 0)
+    return;
   auto& tokens = work.tokens;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     const token& each = tokens[i];

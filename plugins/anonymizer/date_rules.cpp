@@ -80,6 +80,7 @@ bool free_standing(const workspace& work, std::size_t at) {
 }  // namespace
 
 void find_written_dates(workspace& work, date_rule rule) {
+  if (!work.traits.has_digit && (work.traits.flags & (month | weekday)) == 0) return;
   auto& tokens = work.tokens;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     const token& each = tokens[i];

@@ -7,6 +7,7 @@ namespace {
 
 // A placeholder in the text is no identifier, nor is its word one.
 void claim_placeholders(workspace& work) {
+  if (!work.traits.has_bracket) return;
   auto& tokens = work.tokens;
   for (std::size_t i = 1; i + 1 < tokens.size(); ++i) {
     if (tokens[i - 1].mark != '[' || tokens[i + 1].mark != ']' || !tokens[i].upper) continue;

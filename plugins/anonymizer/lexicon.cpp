@@ -1,6 +1,8 @@
 #include "lexicon.h"
 
+#include <algorithm>
 #include <stdexcept>
+#include <unordered_map>
 
 // The gazetteer as it lies in gazetteer/words.tsv, so that its source stays reviewable text.
 // NOLINTNEXTLINE(hicpp-no-assembler)
@@ -24,7 +26,7 @@ extern const char sonder_anonymizer_words_end[];
 namespace sonder::anonymizer {
 namespace {
 
-constexpr std::size_t entries_max = 1U << 19;
+constexpr std::size_t flag_sets_max = std::size_t{1} << 16;
 
 struct listed {
   std::uint64_t flags;
@@ -124,10 +126,6 @@ constexpr listed lists[] = {
      "iban bot user subject date name phone address mission statement fwd re"},
 };
 
-std::uint32_t tag_of(std::uint64_t hash) {
-  return static_cast<std::uint32_t>(hash >> 32) | 1U;
-}
-
 std::uint64_t flags_of(std::string_view letters) {
   std::uint64_t flags = 0;
   for (const char letter : letters) {
@@ -177,62 +175,52 @@ std::uint64_t flags_of(std::string_view letters) {
 
 }  // namespace
 
-lexicon::lexicon() : entries_(1U << 18) {
+/// Puts the words in. A word that comes again has the flags of both.
+class lexicon::reader {
+ public:
+  explicit reader(lexicon& into) : into_(into) {}
+
+  void add(std::string_view folded, std::uint64_t flags) {
+    if (folded.empty() || folded.size() > word_bytes_max) return;
+    word_buffer padded{};
+    folded.copy(padded.data(), folded.size());
+    flags |= into_.find({padded.data(), folded.size()});
+    const auto [number, added] = numbers_.try_emplace(flags, into_.flag_sets_.size());
+    if (added) into_.flag_sets_.push_back(flags);
+    if (number->second >= flag_sets_max)
+      throw std::length_error("gazetteer: too many sets of flags");
+    into_.words_.set(folded, static_cast<std::uint16_t>(number->second));
+  }
+
+ private:
+  lexicon& into_;
+  std::unordered_map<std::uint64_t, std::size_t> numbers_;
+};
+
+lexicon::lexicon() {
   const std::string_view table(
       sonder_anonymizer_words_begin,
       static_cast<std::size_t>(sonder_anonymizer_words_end - sonder_anonymizer_words_begin));
-  texts_.reserve(table.size());
+  reader reading(*this);
   for (std::size_t at = 0; at < table.size();) {
     const std::size_t tab = table.find('\t', at);
     const std::size_t end = table.find('\n', at);
     if (tab == std::string_view::npos || end == std::string_view::npos || tab > end) {
       throw std::runtime_error("gazetteer: a line without its flags");
     }
-    add(table.substr(at, tab - at), flags_of(table.substr(tab + 1, end - tab - 1)));
+    const std::string_view words = table.substr(at, tab - at);
+    reading.add(words, flags_of(table.substr(tab + 1, end - tab - 1)));
+    if (const std::size_t space = words.find(' '); space != std::string_view::npos) {
+      const std::string_view more = words.substr(space + 1);
+      reading.add(more.substr(0, more.find(' ')), continues_phrase);
+    }
     at = end + 1;
   }
   for (const auto& list : lists) {
     for (std::size_t at = 0; at < list.words.size();) {
       const std::size_t end = std::min(list.words.find(' ', at), list.words.size());
-      if (end > at) add(list.words.substr(at, end - at), list.flags);
+      if (end > at) reading.add(list.words.substr(at, end - at), list.flags);
       at = end + 1;
-    }
-  }
-}
-
-void lexicon::add(std::string_view folded, std::uint64_t flags) {
-  if (folded.empty() || folded.size() > word_bytes_max) return;
-  word_buffer padded{};
-  folded.copy(padded.data(), folded.size());
-  const std::uint64_t hash = text::hash_padded(padded.data(), folded.size());
-  for (std::size_t slot = hash & (entries_.size() - 1);;
-       slot = (slot + 1) & (entries_.size() - 1)) {
-    entry& found = entries_[slot];
-    if (found.text_size == 0) {
-      if (2 * ++used_ > entries_.size() || used_ > entries_max)
-        throw std::length_error("gazetteer: too many words");
-      found = {tag_of(hash), static_cast<std::uint32_t>(texts_.size()), flags,
-               static_cast<std::uint8_t>(folded.size())};
-      texts_ += folded;
-      return;
-    }
-    if (found.tag == tag_of(hash) && texts_.compare(found.text_at, found.text_size, folded) == 0) {
-      found.flags |= flags;
-      return;
-    }
-  }
-}
-
-std::uint64_t lexicon::find(std::string_view folded) const noexcept {
-  if (folded.empty() || folded.size() > word_bytes_max) return 0;
-  const std::uint64_t hash = text::hash_padded(folded.data(), folded.size());
-  for (std::size_t slot = hash & (entries_.size() - 1);;
-       slot = (slot + 1) & (entries_.size() - 1)) {
-    const entry& found = entries_[slot];
-    if (found.text_size == 0) return 0;
-    if (found.tag == tag_of(hash) &&
-        std::string_view(texts_).substr(found.text_at, found.text_size) == folded) {
-      return found.flags;
     }
   }
 }

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "text/hash.h"
+#include "text/word_table.h"
 
 namespace sonder::anonymizer {
 
@@ -51,6 +51,8 @@ enum word_flag : std::uint64_t {
   sin_cue = 1ULL << 37,
   licence_cue = 1ULL << 38,
   postal_cue = 1ULL << 39,
+
+  continues_phrase = 1ULL << 40,  ///< is the second word of a phrase
 };
 
 constexpr std::uint64_t any_name = first_name | last_name;
@@ -70,21 +72,26 @@ class lexicon {
 
   /// Flags of a folded word or phrase (words divided by one space); 0 for unknown ones. `folded`
   /// is in a word_buffer: it is readable text::hash_padding bytes past its end.
-  [[nodiscard]] std::uint64_t find(std::string_view folded) const noexcept;
+  [[nodiscard]] std::uint64_t find(std::string_view folded) const noexcept {
+    return find(folded, hash(folded));
+  }
+
+  /// The same in two steps, for those who look many words up: text::word_table says why.
+  [[nodiscard]] static std::uint64_t hash(std::string_view folded) noexcept {
+    return text::word_table::hash(folded);
+  }
+  void prefetch(std::uint64_t hash) const noexcept { words_.prefetch(hash); }
+  [[nodiscard]] std::uint64_t find(std::string_view folded, std::uint64_t hash) const noexcept {
+    return flag_sets_[words_.find(folded, hash)];
+  }
 
  private:
-  struct entry {
-    std::uint32_t tag = 0;  ///< high half of the hash
-    std::uint32_t text_at = 0;
-    std::uint64_t flags = 0;
-    std::uint8_t text_size = 0;
-  };
+  class reader;
 
-  void add(std::string_view folded, std::uint64_t flags);
+  static constexpr std::size_t words_max = std::size_t{1} << 17;
 
-  std::vector<entry> entries_;  ///< open addressing, size a power of two, at most half full
-  std::string texts_;
-  std::size_t used_ = 0;
+  text::word_table words_{words_max};        ///< a word's number is its place in flag_sets_
+  std::vector<std::uint64_t> flag_sets_{0};  ///< there are few different ones
 };
 
 /// Room for one folded word or phrase and for reading it by whole machine words.

@@ -82,7 +82,7 @@ bool is_middle_initial(const workspace& work, std::size_t at) {
 
 // On no list that says what it may be.
 bool is_unlisted(const token& each) {
-  return (each.flags & ~rare_word) == 0;
+  return (each.flags & ~(rare_word | continues_phrase)) == 0;
 }
 
 bool is_proper(const workspace& work, const token& each) {
@@ -203,7 +203,7 @@ std::size_t place_phrase(const lexicon& words, const workspace& work, std::size_
     if (each.claimed() || each.before == gap::line_break) break;
     if (each.mark == '-' && each.before == gap::none) continue;
     if (each.kind != token_kind::word) break;
-    ++counted;
+    if (++counted == 2 && (each.flags & continues_phrase) == 0) break;
     if ((phrase_flags(words, work, first, last) & any_place) != 0) best = last;
   }
   return best;
@@ -243,7 +243,8 @@ class name_walk {
 
   void run() {
     for (std::size_t i = 0; i < tokens_.size(); ++i) {
-      if (tokens_[i].claimed() || tokens_[i].kind != token_kind::word) continue;
+      if (tokens_[i].claimed() || tokens_[i].kind != token_kind::word || !may_begin(tokens_[i]))
+        continue;
       if (const std::size_t last = title(i)) {
         i = last - 1;
         continue;
@@ -253,6 +254,12 @@ class name_walk {
   }
 
  private:
+  // Whether anything below could come of this word; most words of a text are not looked at further.
+  bool may_begin(const token& word) const {
+    constexpr std::uint64_t cues = any_name | any_place | nationality | starts_phrase | honorific;
+    return (word.flags & cues) != 0 || (word.capitalised && work_.traits.case_informs);
+  }
+
   // Each answers the token after what it claimed, or 0.
   std::size_t title(std::size_t at) {
     const token& each = tokens_[at];
@@ -287,7 +294,6 @@ class name_walk {
 
   std::size_t name_at(std::size_t at) {
     const token& each = tokens_[at];
-    const bool introduced_here = introduced(work_, at);
     if (each.capitalised || !work_.traits.case_informs) {
       const std::size_t last = place_phrase(words_, work_, at);
       if (last != 0 && place_reads_best(at, last))
@@ -295,9 +301,9 @@ class name_walk {
     }
     if (!is_proper(work_, each)) {
       // "my name is caleb", lower case all of it.
-      const bool lower_name = introduced_here &&
-                              (each.flags & (function_word | everyday | nationality)) == 0 &&
-                              each.end - each.start > 2 && (each.flags & any_name) != 0;
+      const bool lower_name = (each.flags & (function_word | everyday | nationality)) == 0 &&
+                              each.end - each.start > 2 && (each.flags & any_name) != 0 &&
+                              introduced(work_, at);
       if (lower_name) return claimed(at, caseless_end(at), identifier_type::person, .7F);
       if ((each.flags & nationality) != 0 && (each.flags & everyday) == 0)
         return claimed(at, at, identifier_type::nrp, .6F);
@@ -305,6 +311,7 @@ class name_walk {
     }
     if (const std::size_t firm = firm_of_three(work_, at))
       return claimed(at, firm, identifier_type::organization, .7F);
+    const bool introduced_here = introduced(work_, at);
     group found = group_from(work_, at);
     if (!introduced_here && !hinted(work_, at)) trim(found);
     if (found.words == 0) return 0;

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <sodium/crypto_auth_hmacsha256.h>
+#include <openssl/sha.h>
 
 #include <array>
 #include <cstddef>
@@ -15,7 +15,7 @@ namespace sonder::anonymizer {
 ///
 /// The key is HMAC-SHA-256(secret, "sonder/<what>/1/<purpose>"), so that names of two purposes, and
 /// of two kinds of ids, cannot be joined without the secret. Immutable after construction, read by
-/// any thread; never allocates. Keeps no secret, only the state of the keyed hash, and wipes that
+/// any thread; never allocates. Keeps no secret, only the states of the keyed hash, and wipes them
 /// at the end.
 class pseudonymiser {
  public:
@@ -33,7 +33,8 @@ class pseudonymiser {
   std::string_view name(std::string_view id, std::array<char, name_bytes>& buffer) const noexcept;
 
  private:
-  crypto_auth_hmacsha256_state keyed_;
+  SHA256_CTX inner_;  ///< of HMAC (RFC 2104), behind the key's block
+  SHA256_CTX outer_;
 };
 
 }  // namespace sonder::anonymizer

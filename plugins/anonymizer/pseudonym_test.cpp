@@ -1,6 +1,7 @@
 #include "pseudonym.h"
 
 #include <gtest/gtest.h>
+#include <sodium/crypto_auth_hmacsha256.h>
 
 #include <stdexcept>
 #include <string>
@@ -24,6 +25,34 @@ TEST(Pseudonym, IsTheKeyedHashThatTheHeaderSays) {
   //         hmac.new(k, b"ana", "sha256").hexdigest()[:32]
   EXPECT_EQ(name_of({secret, "subject", "ServicePersonalisation"}, "ana"),
             "0066701b57e8e6d087c7c7096b02d99d");
+}
+
+std::string hmac(std::string_view key, std::string_view text) {
+  crypto_auth_hmacsha256_state state;
+  std::string made(crypto_auth_hmacsha256_BYTES, '\0');
+  const auto bytes = [](std::string_view of) {
+    return reinterpret_cast<const unsigned char*>(of.data());
+  };
+  crypto_auth_hmacsha256_init(&state, bytes(key), key.size());
+  crypto_auth_hmacsha256_update(&state, bytes(text), text.size());
+  crypto_auth_hmacsha256_final(&state, reinterpret_cast<unsigned char*>(made.data()));
+  return made;
+}
+
+TEST(Pseudonym, AgreesWithAnotherHmacForIdsOfAnyLength) {
+  const pseudonymiser names{secret, "event", "P"};
+  const std::string key = hmac(std::string(32, '\7'), "sonder/event/1/P");
+  for (std::size_t size = 0; size <= 200; ++size) {
+    const std::string id(size, 'x');
+    const std::string digest = hmac(key, id);
+    std::string digits;
+    for (std::size_t i = 0; i < pseudonymiser::name_bytes / 2; ++i) {
+      constexpr std::string_view hex = "0123456789abcdef";
+      const auto byte = static_cast<unsigned char>(digest[i]);
+      digits += {hex[byte >> 4U], hex[byte & 0xFU]};
+    }
+    EXPECT_EQ(name_of(names, id), digits) << size << " bytes";
+  }
 }
 
 TEST(Pseudonym, IsTheSameForTheSameIdAndAnotherForAnother) {

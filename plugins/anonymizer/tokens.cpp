@@ -1,5 +1,7 @@
 #include "tokens.h"
 
+#include <bit>
+
 #include "text/characters.h"
 #include "text/diacritics.h"
 #include "text/utf8.h"
@@ -107,47 +109,63 @@ void add_word(std::string_view text, std::uint32_t at, const word_scan& scan, to
   made.kind = scan.digits == 0 ? token_kind::word : token_kind::mixed;
   made.capitalised = scan.uppers > 0 && text::is_upper(text::decode(text, at).value);
   made.upper = scan.letters > 1 && scan.uppers == scan.letters;
+  made.ascii = text::is_ascii(text.substr(at, scan.end - at));
 }
 
-// Whether capitals tell names from other words here: there are some, and it is not all capitals.
-bool case_informs(const workspace& work) {
-  std::size_t words = 0;
-  std::size_t capitalised = 0;
-  std::size_t upper = 0;
-  for (const token& each : work.tokens) {
-    if (each.kind != token_kind::word) continue;
-    ++words;
-    capitalised += each.capitalised;
-    upper += each.upper;
-  }
-  return capitalised > 0 && upper * 10 <= words * 6;
+// Takes the run of ASCII letters and digits at `at` at once, as most words are: one that goes on
+// with an apostrophe or beyond ASCII is left to scan_word.
+bool read_plain_word(const workspace& work, std::uint32_t at, token& made) {
+  using block = text::byte_masks::block;
+  const auto size =
+      static_cast<unsigned>(std::countr_one(work.bytes.window<&block::alphanumeric>(at)));
+  if (size == 0 || size == 64) return false;
+  const std::uint32_t end = at + size;
+  if (end < work.text.size() && (!text::is_ascii(work.text[end]) || work.text[end] == '\''))
+    return false;
+  const std::uint64_t mine = ~std::uint64_t{0} >> (64 - size);
+  const std::uint64_t digits =
+      work.bytes.any_digit() ? work.bytes.window<&block::digits>(at) & mine : 0;
+  const std::uint64_t uppers = work.bytes.window<&block::uppers>(at) & mine;
+  const std::uint64_t letters = mine & ~digits;
+  made.end = end;
+  made.kind = digits == 0    ? token_kind::word
+              : letters == 0 ? token_kind::number
+                             : token_kind::mixed;
+  made.capitalised = (uppers & 1) != 0;
+  made.upper = letters == uppers && (letters & (letters - 1)) != 0;
+  made.ascii = true;
+  return true;
 }
 
-void mark_sentences(std::vector<token>& tokens) {
-  bool starts = true;
-  const token* last = nullptr;
-  for (token& each : tokens) {
-    if (each.before == gap::line_break) starts = true;
-    if (each.kind == token_kind::mark) {
-      if (each.mark == '.' || each.mark == '!' || each.mark == '?' || each.mark == ':' ||
-          each.mark == '"' || each.mark == '*' || each.mark == '>' || each.mark == '(') {
-        starts = true;
-      }
-      if (each.mark == '.' && last != nullptr && each.before == gap::none &&
-          ((last->flags & (honorific | unit_word)) != 0 || last->end - last->start == 1)) {
-        starts = false;  // "Dr. Smith", "John F. Smith"
-      }
-      continue;
+// Finds out where sentences begin, from the tokens in their order with their flags.
+class sentence_reader {
+ public:
+  void read(token& each) {
+    if (each.before == gap::line_break) starts_ = true;
+    if (each.kind != token_kind::mark) {
+      each.starts_sentence = starts_;
+      starts_ = false;
+      last_ = &each;
+      return;
     }
-    each.starts_sentence = starts;
-    starts = false;
-    last = &each;
+    if (each.mark == '.' || each.mark == '!' || each.mark == '?' || each.mark == ':' ||
+        each.mark == '"' || each.mark == '*' || each.mark == '>' || each.mark == '(') {
+      starts_ = true;
+    }
+    if (each.mark == '.' && last_ != nullptr && each.before == gap::none &&
+        ((last_->flags & (honorific | unit_word)) != 0 || last_->end - last_->start == 1)) {
+      starts_ = false;  // "Dr. Smith", "John F. Smith"
+    }
   }
-}
 
-// The token at `at`, where something is seen that is no space. `before` is already set.
+ private:
+  bool starts_ = true;
+  const token* last_ = nullptr;
+};
+
+// The token at `at`, where something is seen that is no space and no plain word. `before` is
+// already set.
 void read_token(std::string_view text, std::uint32_t at, text_traits& traits, token& made) {
-  made.start = at;
   const bool high = !text::is_ascii(text[at]);
   if (const std::uint32_t size = made.before == gap::none ? possessive_at(text, at) : 0;
       size != 0) {
@@ -158,13 +176,12 @@ void read_token(std::string_view text, std::uint32_t at, text_traits& traits, to
   if (high ? letter_at(text, at) : ascii::is(text[at], ascii::letter | ascii::digit)) {
     const word_scan scan = scan_word(text, at);
     add_word(text, at, scan, made);
-    traits.has_digit |= scan.digits > 0;
     return;
   }
   made.end = at + (high ? text::decode(text, at).bytes : 1);
   made.mark = high ? '\0' : text[at];
   traits.has_at |= made.mark == '@';
-  traits.has_dot_inside |= (made.mark == '.' || made.mark == ':') && made.before == gap::none;
+  traits.has_bracket |= made.mark == '[';
 }
 
 // Reads what separates at `at` into `before`; answers how many bytes, 0 where a token begins.
@@ -182,6 +199,61 @@ std::uint32_t read_gap(std::string_view text, std::uint32_t at, gap& before) {
   return point.bytes;
 }
 
+std::string_view folded(const workspace& work, const token& word, word_buffer& buffer) {
+  const std::uint32_t size = word.end - word.start;
+  return word.ascii ? std::string_view(work.bytes.lowered() + word.start, size)
+                    : folded_word(work.text.substr(word.start, size), buffer);
+}
+
+// Makes the tokens. Their `flags` are the hashes of their words: the table of words is larger than
+// the caches near a core, so that all of a text's are asked for before the first is read.
+void divide(const lexicon& words, workspace& work) {
+  const std::string_view text = work.text;
+  word_buffer buffer{};
+  gap before = gap::line_break;
+  char mark_before = 0;
+  for (std::uint32_t at = 0; at < text.size();) {
+    if (const std::uint32_t between = read_gap(text, at, before); between != 0) {
+      at += between;
+      continue;
+    }
+    token& made = work.tokens.emplace_back();
+    made.before = before;
+    made.start = at;
+    if (!read_plain_word(work, at, made)) read_token(text, at, work.traits, made);
+    if (made.kind == token_kind::word) {
+      made.flags = lexicon::hash(folded(work, made, buffer));
+      words.prefetch(made.flags);
+    }
+    work.traits.has_digit |= made.kind == token_kind::number || made.kind == token_kind::mixed;
+    work.traits.has_dot_inside |= before == gap::none && (mark_before == '.' || mark_before == ':');
+    mark_before = made.mark;
+    before = gap::none;
+    at = made.end;
+  }
+}
+
+void look_up(const lexicon& words, workspace& work) {
+  word_buffer buffer{};
+  std::size_t count = 0;
+  std::size_t capitalised = 0;
+  std::size_t upper = 0;
+  sentence_reader sentences;
+  for (token& each : work.tokens) {
+    if (each.kind == token_kind::word) {
+      each.flags = words.find(folded(work, each, buffer), each.flags);
+      ++count;
+      capitalised += each.capitalised;
+      upper += each.upper;
+      work.traits.flags |= each.flags;
+      work.traits.capitalised_flags |= each.capitalised ? each.flags : 0;
+    }
+    sentences.read(each);
+  }
+  // Capitals tell names from other words where there are some, and it is not all capitals.
+  work.traits.case_informs = capitalised > 0 && upper * 10 <= count * 6;
+}
+
 }  // namespace
 
 std::string_view folded_word(std::string_view word, word_buffer& buffer) noexcept {
@@ -193,26 +265,9 @@ void tokenise(std::string_view text, const lexicon& words, workspace& work) {
   work.traits = {};
   work.tokens.clear();
   work.spans.clear();
-  gap before = gap::line_break;
-  for (std::uint32_t at = 0; at < text.size();) {
-    if (const std::uint32_t between = read_gap(text, at, before); between != 0) {
-      at += between;
-      continue;
-    }
-    token made;
-    made.before = before;
-    read_token(text, at, work.traits, made);
-    before = gap::none;
-    at = made.end;
-    work.tokens.push_back(made);
-  }
-  work.traits.case_informs = case_informs(work);
-  word_buffer buffer{};
-  for (token& each : work.tokens) {
-    if (each.kind != token_kind::word) continue;
-    each.flags = words.find(folded_word(text.substr(each.start, each.end - each.start), buffer));
-  }
-  mark_sentences(work.tokens);
+  work.bytes.scan(text);
+  divide(words, work);
+  look_up(words, work);
 }
 
 }  // namespace sonder::anonymizer

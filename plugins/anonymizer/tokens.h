@@ -6,6 +6,7 @@
 
 #include "identifier.h"
 #include "lexicon.h"
+#include "text/byte_masks.h"
 
 namespace sonder::anonymizer {
 
@@ -32,22 +33,27 @@ struct token {
   identifier_type claimed_as =
       identifier_type::count_;  ///< what it is part of already; count_: nothing
   char mark = 0;                ///< of a mark in ASCII; '\1' for 's
+  bool ascii = false;           ///< of words
 
   [[nodiscard]] bool claimed() const noexcept { return claimed_as != identifier_type::count_; }
 };
 
-/// What one byte scan says about a text, so that whole families of rules can be left out.
+/// What the tokens of a text have in common, so that whole families of rules can be left out.
 struct text_traits {
   bool has_digit = false;
   bool has_at = false;
-  bool has_dot_inside = false;  ///< a dot or colon between characters that are no spaces
-  bool case_informs = false;    ///< capitals stand where a careful writer puts them
+  bool has_bracket = false;             ///< "["
+  bool has_dot_inside = false;          ///< a dot or colon with no gap behind it
+  bool case_informs = false;            ///< capitals stand where a careful writer puts them
+  std::uint64_t flags = 0;              ///< of any word
+  std::uint64_t capitalised_flags = 0;  ///< of any capitalised word
 };
 
 /// The memory of one thread's searches; kept between texts so that a steady state allocates
 /// nothing. Not shared.
 struct workspace {
   std::string_view text;
+  text::byte_masks bytes;
   text_traits traits;
   std::vector<token> tokens;
   std::vector<span> spans;  ///< what was found: disjoint, by ascending start

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "consent_state.h"
+#include "record_key.h"
 #include "sonder/plugin.hpp"
 
 namespace sp = sonder::plugin;
@@ -41,7 +42,8 @@ enum kind_label : std::uint32_t {
   label_withdrawn,
   label_expired,
   label_removed,
-  label_unreadable
+  label_unreadable,
+  label_unmapped
 };
 constexpr std::uint32_t store_consents = 0;
 constexpr std::uint32_t metric_decisions = 0;
@@ -57,6 +59,13 @@ static_assert(static_cast<int>(decision_kind::expired) == static_cast<int>(label
 
 struct filter_module {
   std::map<std::string, std::string, std::less<>> purposes;  ///< foreign name -> purpose
+  std::map<std::string, decision_kind, std::less<>> decisions = {
+      {"granted", decision_kind::granted},
+      {"denied", decision_kind::denied},
+      {"withdrawn", decision_kind::withdrawn},
+      {"expired", decision_kind::expired}};  ///< symbol -> what it means
+  key_form key;
+  bool key_told = false;  ///< a decision may leave out what stands in its record's key
   std::vector<std::string> all_of;
 
   static sp::result<std::unique_ptr<filter_module>> create(const sp::host&,
@@ -67,9 +76,36 @@ struct filter_module {
       for (const auto& [foreign, own] : found->items())
         made->purposes.emplace(foreign, own.get<std::string>());
     }
+    if (const auto found = config.find("decisions"); found != config.end()) {
+      // The manifest's schema lets nobody give a symbol of our own another meaning.
+      for (const auto& [foreign, own] : found->items())
+        made->decisions.emplace(foreign, made->decisions.at(own.get<std::string>()));
+    }
+    if (const auto found = config.find("key"); found != config.end()) {
+      if (auto wrong = made->read_key(*found); !wrong.is_ok()) return wrong;
+    }
     if (const auto found = config.find("all_of"); found != config.end())
       found->get_to(made->all_of);
     return made;
+  }
+
+  sp::status read_key(const nlohmann::json& told) {
+    const auto separator = told.find("separator");
+    const bool text = told.at("form") == "text";
+    if (text && separator == told.end()) {
+      return sp::status::bad_config(
+          "key: form \"text\" needs \"separator\", what stands between subject and purpose, such "
+          "as \"|\"");
+    }
+    if (!text && separator != told.end()) {
+      return sp::status::bad_config(
+          "key: \"separator\" is for form \"text\"; take it away, or say \"form: text\"");
+    }
+    key_told = true;
+    key.form = text ? key_form::encoding::text : key_form::encoding::avro;
+    if (text) separator->get_to(key.separator);
+    key.purpose_first = told.at("order").at(0) == "purpose";
+    return {};
   }
 
   [[nodiscard]] std::string_view purpose_of(std::string_view named) const {
@@ -93,7 +129,10 @@ class filter_instance {
 
  private:
   filter_instance(const filter_module& shared, const sp::host& host)
-      : shared_(shared), consents_(host.store(store_consents)), metrics_(host.metrics()) {}
+      : shared_(shared),
+        consents_(host.store(store_consents)),
+        metrics_(host.metrics()),
+        log_(host.log()) {}
 
   sp::status read_purposes(const sp::host& host) {
     const auto authority = host.consent_authority();
@@ -139,7 +178,7 @@ class filter_instance {
   sp::status take_decisions(const sp::batch& in, sp::output& out) {
     const auto subjects = in.text(read_subject);
     const auto purposes = in.text(read_purpose);
-    const auto decisions = in.enumeration(read_decision);
+    const auto decisions = in.text(read_decision);
     const auto times = in.int64(read_at);
     const auto expiries = in.int64(read_expires_at);
     const auto logged = in.timestamps_ms();
@@ -154,37 +193,72 @@ class filter_instance {
         take_removal(keys, row, logged_ms, out);
         continue;
       }
-      if (subjects.is_null(row) || purposes.is_null(row) || decisions.is_null(row) ||
-          times.is_null(row) || !fits(subjects[row], shared_.purpose_of(purposes[row]))) {
+      const auto whose = whose_is(subjects, purposes, keys, row);
+      if (!whose || decisions.is_null(row) || times.is_null(row)) {
         refuse(out, row);
         continue;
       }
-      const decision made{kind_of(decisions[row]), times[row], logged_ms,
-                          expiries.is_null(row) ? decision::never : expiries[row]};
-      take(subjects[row], shared_.purpose_of(purposes[row]), made);
-      metrics_.add(metric_decisions, 1, static_cast<std::uint32_t>(made.kind));
+      const auto known = shared_.decisions.find(decisions[row]);
+      const bool mapped = known != shared_.decisions.end();
+      if (!mapped) warn_of_symbol();
+      const auto kind = mapped ? known->second : decision_kind::denied;
+      take(whose->subject, whose->purpose,
+           {kind, times[row], logged_ms, expiries.is_null(row) ? decision::never : expiries[row]});
+      metrics_.add(metric_decisions, 1, mapped ? static_cast<std::uint32_t>(kind) : label_unmapped);
     }
     return {};
   }
 
-  static decision_kind kind_of(std::string_view symbol) {
-    if (symbol == "granted") return decision_kind::granted;
-    if (symbol == "withdrawn") return decision_kind::withdrawn;
-    if (symbol == "expired") return decision_kind::expired;
-    return decision_kind::denied;
+  // Once an instance, and without the symbol: it may be of a field that was taken by mistake.
+  void warn_of_symbol() {
+    if (warned_) return;
+    warned_ = true;
+    log_.warning(
+        "a decision's symbol is none of ours and not in config \"decisions\"; it counts as a "
+        "denial, and in sonder_consent_filter_decisions_total{kind=\"unmapped\"}");
+  }
+
+  [[nodiscard]] std::optional<subject_purpose> key_of(const sp::binary_column& keys,
+                                                      std::int64_t row) const {
+    if (keys.length() <= row || keys.is_null(row)) return std::nullopt;
+    auto found = parse_record_key(keys[row], shared_.key);
+    if (found) found->purpose = shared_.purpose_of(found->purpose);
+    if (!found || !fits(found->subject, found->purpose)) return std::nullopt;
+    return found;
+  }
+
+  // The record's own fields; what they leave out stands in the key, where the configuration says
+  // so.
+  [[nodiscard]] std::optional<subject_purpose> whose_is(const sp::text_column& subjects,
+                                                        const sp::text_column& purposes,
+                                                        const sp::binary_column& keys,
+                                                        std::int64_t row) const {
+    const bool has_subject = !subjects.is_null(row);
+    const bool has_purpose = !purposes.is_null(row);
+    subject_purpose whose;
+    if (has_subject && has_purpose) {
+      whose = {subjects[row], shared_.purpose_of(purposes[row])};
+    } else {
+      const auto keyed = shared_.key_told ? key_of(keys, row) : std::nullopt;
+      if (!keyed) return std::nullopt;
+      whose = *keyed;
+      // A field that contradicts the key: one of the two is somebody else's.
+      if (has_subject && subjects[row] != whose.subject) return std::nullopt;
+      if (has_purpose && shared_.purpose_of(purposes[row]) != whose.purpose) return std::nullopt;
+    }
+    if (!fits(whose.subject, whose.purpose)) return std::nullopt;
+    return whose;
   }
 
   // A removed consent is a withdrawn one: whose it was stands in the record's key.
   void take_removal(const sp::binary_column& keys, std::int64_t row, std::int64_t logged_ms,
                     sp::output& out) {
-    const auto key =
-        keys.length() > row && !keys.is_null(row) ? parse_record_key(keys[row]) : std::nullopt;
-    if (!key || !fits(key->subject, shared_.purpose_of(key->purpose))) {
+    const auto whose = key_of(keys, row);
+    if (!whose) {
       refuse(out, row);
       return;
     }
-    take(key->subject, shared_.purpose_of(key->purpose),
-         {decision_kind::withdrawn, logged_ms, logged_ms});
+    take(whose->subject, whose->purpose, {decision_kind::withdrawn, logged_ms, logged_ms});
     metrics_.add(metric_decisions, 1, label_removed);
   }
 
@@ -230,6 +304,8 @@ class filter_instance {
   const filter_module& shared_;
   sp::store consents_;
   sp::metrics metrics_;
+  sp::log log_;
+  bool warned_ = false;
   std::vector<std::string> purposes_;  ///< of the flow, by bit
   std::uint64_t needed_mask_ = 0;
   std::vector<std::uint8_t> key_;

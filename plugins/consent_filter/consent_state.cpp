@@ -28,22 +28,6 @@ outcome refusal_outcome(decision_kind kind) {
   }
 }
 
-// An Avro string at `at`, or nothing.
-std::optional<std::string_view> avro_string(std::span<const std::uint8_t> key, std::size_t& at) {
-  std::uint64_t size = 0;
-  for (unsigned shift = 0; shift < 35; shift += 7) {
-    if (at == key.size()) return std::nullopt;
-    const std::uint8_t byte = key[at++];
-    size |= static_cast<std::uint64_t>(byte & 0x7FU) << shift;
-    if ((byte & 0x80U) != 0) continue;
-    if ((size & 1U) != 0 || size / 2 > key.size() - at) return std::nullopt;
-    const std::string_view text(reinterpret_cast<const char*>(key.data()) + at, size / 2);
-    at += size / 2;
-    return text;
-  }
-  return std::nullopt;
-}
-
 }  // namespace
 
 bool consent_state::alive(const grant& given) const noexcept {
@@ -228,18 +212,6 @@ void store_key(std::string_view subject, std::string_view purpose, std::vector<s
   for (int i = 24; i >= 0; i -= 8) key.push_back(static_cast<std::uint8_t>(size >> i));
   key.insert(key.end(), subject.begin(), subject.end());
   key.insert(key.end(), purpose.begin(), purpose.end());
-}
-
-std::optional<subject_purpose> parse_record_key(std::span<const std::uint8_t> key) noexcept {
-  // Framing is a zero byte and a schema id of four; a bare key that begins with zero has an empty
-  // subject, which is no subject.
-  std::size_t at = !key.empty() && key[0] == 0 ? 5 : 0;
-  if (key.size() < at) return std::nullopt;
-  const auto subject = avro_string(key, at);
-  if (!subject || subject->empty()) return std::nullopt;
-  const auto purpose = avro_string(key, at);
-  if (!purpose || at != key.size()) return std::nullopt;
-  return subject_purpose{*subject, *purpose};
 }
 
 }  // namespace sonder::consent

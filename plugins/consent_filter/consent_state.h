@@ -120,13 +120,4 @@ class consent_state {
 /// same.
 void store_key(std::string_view subject, std::string_view purpose, std::vector<std::uint8_t>& key);
 
-/// Subject and purpose of a record key of two Avro strings, bare or in Confluent framing. Nothing
-/// if it is another shape.
-struct subject_purpose {
-  std::string_view subject;
-  std::string_view purpose;
-};
-[[nodiscard]] std::optional<subject_purpose> parse_record_key(
-    std::span<const std::uint8_t> key) noexcept;
-
 }  // namespace sonder::consent

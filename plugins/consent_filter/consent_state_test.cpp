@@ -296,30 +296,5 @@ TEST(StoreKey, DividesSubjectAndPurposeWithoutAmbiguity) {
   EXPECT_NE(a, b);
 }
 
-TEST(RecordKey, ReadsTwoAvroStringsBareAndFramed) {
-  const std::vector<std::uint8_t> bare{6, 'a', 'n', 'a', 4, 'P', 'x'};
-  std::vector<std::uint8_t> framed{0, 0, 0, 0, 7};
-  framed.insert(framed.end(), bare.begin(), bare.end());
-  for (const auto& key : {bare, framed}) {
-    const auto parsed = parse_record_key(key);
-    ASSERT_TRUE(parsed.has_value());
-    EXPECT_EQ(parsed->subject, "ana");
-    EXPECT_EQ(parsed->purpose, "Px");
-  }
-}
-
-TEST(RecordKey, RefusesOtherShapes) {
-  for (const std::vector<std::uint8_t>& key :
-       std::vector<std::vector<std::uint8_t>>{{},
-                                              {6, 'a'},
-                                              {6, 'a', 'n', 'a'},
-                                              {6, 'a', 'n', 'a', 2, 'P', 'x'},
-                                              {0, 0},
-                                              {5, 'a'},
-                                              {0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1}}) {
-    EXPECT_FALSE(parse_record_key(key).has_value());
-  }
-}
-
 }  // namespace
 }  // namespace sonder::consent

@@ -1,12 +1,10 @@
 #include "sentiment/lexicon.h"
 
 #include <algorithm>
-#include <bit>
 #include <charconv>
 #include <stdexcept>
 
 #include "sentiment/embedded.h"
-#include "text/hash.h"
 #include "text/utf8.h"
 
 namespace sonder::sentiment {
@@ -14,7 +12,6 @@ namespace {
 
 constexpr std::size_t words_max = 32'000;    // entry_index counts to 65,535
 constexpr std::size_t rule_words_max = 512;  // of the rules below, beside the table's
-constexpr std::size_t filter_bits = 1U << 16U;
 constexpr std::size_t readable_past_end = 16;
 
 // The constants and word lists of VADER's rules (Hutto & Gilbert 2014, vaderSentiment 3.3, MIT
@@ -82,42 +79,16 @@ void each_word(std::string_view words, Visit visit) {
 
 }  // namespace
 
-entry_index lexicon::find(std::string_view word) const noexcept {
-  const std::uint64_t h = text::hash_padded(word.data(), word.size());
-  const std::size_t bit = h >> 16U & (filter_bits - 1);
-  if ((filter_[bit / 64] >> bit % 64 & 1U) == 0) return 0;
-  for (std::size_t at = h >> 32U;; ++at) {
-    const std::uint64_t slot = slots_[at & (slots_.size() - 1)];
-    if (slot == 0) return 0;
-    if ((slot ^ h) >> 16U == 0) {
-      const auto index = entry_index(slot);
-      const spelling s = spellings_[index];
-      if (s.size == word.size() && std::memcmp(letters_.data() + s.begin, word.data(), s.size) == 0)
-        return index;
-    }
-  }
-}
-
-void lexicon::place(std::uint64_t hash, entry_index index) {
-  const std::size_t bit = hash >> 16U & (filter_bits - 1);
-  filter_[bit / 64] |= 1ULL << bit % 64;
-  std::size_t at = hash >> 32U;
-  while (slots_[at & (slots_.size() - 1)] != 0) ++at;
-  slots_[at & (slots_.size() - 1)] = (hash & ~0xFFFFULL) | index;
-}
-
 entry_index lexicon::add(std::string_view word) {
   std::string padded(word);
   padded.append(readable_past_end, '\0');
   const std::string_view view{padded.data(), word.size()};
   if (const entry_index known = find(view); known != 0) return known;
-  if (2 * entries_.size() > slots_.size())
-    throw std::invalid_argument("lexicon: more words than the table holds");
+  if (word.size() > text::word_table::word_bytes_max)
+    throw std::invalid_argument("lexicon: a word is longer than the table takes");
   const auto index = entry_index(entries_.size());
+  words_.set(word, index);
   entries_.emplace_back();
-  spellings_.push_back({std::uint32_t(letters_.size()), std::uint32_t(word.size())});
-  letters_.append(word);
-  place(text::hash_padded(view.data(), view.size()), index);
   return index;
 }
 
@@ -175,8 +146,7 @@ lexicon lexicon::parse(std::string_view table) {
   lexicon made;
   const auto rows = std::size_t(std::count(table.begin(), table.end(), '\n'));
   if (rows > words_max) throw std::invalid_argument("lexicon.tsv: more rows than the table holds");
-  made.slots_.assign(std::bit_ceil(2 * (rows + rule_words_max)), 0);  // at most half full
-  made.filter_.assign(filter_bits / 64, 0);
+  made.words_ = text::word_table(rows + rule_words_max);
   // Emoji names are looked up among all words, so they wait for the second pass.
   for (const char pass : {'w', 'e'}) {
     if (pass == 'e') made.add_rules();

@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "text/word_table.h"
+
 namespace sonder::sentiment {
 
 /// What a word does in VADER's rules; a word may do several things.
@@ -64,7 +66,7 @@ class lexicon {
   static const lexicon& shipped();
 
   /// `word` is folded; 16 bytes past its end must be readable.
-  [[nodiscard]] entry_index find(std::string_view word) const noexcept;
+  [[nodiscard]] entry_index find(std::string_view word) const noexcept { return words_.find(word); }
   [[nodiscard]] const entry& operator[](entry_index index) const noexcept {
     return entries_[index];
   }
@@ -86,18 +88,9 @@ class lexicon {
   void add_rules();
   void add_phrase(std::string_view words, bool rates, float value);
   void add_emoji(std::string_view emoji, std::string_view name);
-  void place(std::uint64_t hash, entry_index index);
 
-  struct spelling {
-    std::uint32_t begin, size;
-  };
   std::vector<entry> entries_{1};
-  std::vector<spelling> spellings_{1};
-  std::string letters_;  // of all words, one after the other
-  std::vector<std::uint64_t>
-      slots_;  // open addressing: tag in the upper 48 bits, entry in the lower 16
-  std::vector<std::uint64_t>
-      filter_;  // a bit a hash: most words of a text are not here, and this fits the first cache
+  text::word_table words_{0};      // a word's number is its place in entries_
   std::vector<emoji_name> emoji_;  // by code point
   std::vector<entry_index> emoji_words_;
   std::vector<phrase> phrases_;

@@ -6,10 +6,7 @@
 
 #include "characters.h"
 #include "utf8.h"
-
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
+#include "vector_bytes.h"
 
 namespace sonder::text {
 namespace {
@@ -48,17 +45,6 @@ bool separates_words(char c) {
   return c == ',' || c == ';' || c == '!' || c == '?' || c == '(' || c == ')' || c == '"' ||
          c == '/' || c == ':' || c == '.' || c == '-' || c == '*' || c == '&' || c == '+';
 }
-
-#ifdef __SSE2__
-/// 0xFF where first <= byte <= last.
-__m128i within(__m128i bytes, char first, char last) {
-  const __m128i above = _mm_sub_epi8(bytes, _mm_set1_epi8(first));
-  return _mm_cmpeq_epi8(_mm_min_epu8(above, _mm_set1_epi8(char(last - first))), above);
-}
-std::uint64_t bits(__m128i mask) {
-  return std::uint64_t(unsigned(_mm_movemask_epi8(mask)));
-}
-#endif
 
 }  // namespace
 

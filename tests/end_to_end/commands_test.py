@@ -4,50 +4,21 @@ import json
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
 import unittest
-import urllib.error
-import urllib.request
 
-from place import BUILD, QUICKSTART, ROOT, SONDER, Place
+from place import BUILD, QUICKSTART, ROOT, SONDER, Place, free_port, get, wait
 
 COMMANDS = ["run", "validate", "test", "inspect", "produce", "consume", "topics", "schemas", "schemas list", "schemas show",
             "schemas check", "try", "demo", "version", "completion", "completion bash"]
 SCREEN_LINES = 40
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def get(port, path):
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as e:
-        return e.code, e.read().decode()
-
-
 class CommandsTest(unittest.TestCase):
     def setUp(self):
         self.place = Place()
         self.addCleanup(self.place.close)
-
-    def wait(self, what, seconds=20):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            try:
-                if what():
-                    return
-            except OSError:
-                pass  # not listening yet
-            time.sleep(0.05)
-        self.fail("did not come true in time")
 
     def test_each_help_fits_a_screen_and_ends_with_an_example(self):
         for command in COMMANDS:
@@ -88,6 +59,34 @@ class CommandsTest(unittest.TestCase):
         said = self.place.run("produce", "jornal", "--config", QUICKSTART, stdin="", expect=3).stderr
         self.assertIn('did you mean "journal"?', said)
         self.assertIn('did you mean "run"?', self.place.run("rnn", expect=2).stderr)
+        self.place.run("demo", "--config", QUICKSTART, "--entries", 5, "--quiet")
+        for where in (["--config", QUICKSTART], ["--data-dir", self.place.folder / "data"]):
+            said = self.place.run("consume", "jornal", "--until-end", *where, expect=3).stderr
+            self.assertIn('did you mean "journal"?', said)
+            said = self.place.run("produce", "jornal", *where, stdin="", expect=3).stderr
+            self.assertIn('did you mean "journal"?', said)
+
+    def test_a_misspelt_matcher_or_field_of_a_case_is_refused(self):
+        case = f"""case: one
+flow: {QUICKSTART}
+given:
+  - consent: {{subject_id: ana, purpose: ServicePersonalisation, decision: granted, at: 10:00}}
+  - journal: {{subject_id: ana, event_id: e1, at: 10:01, text: I slept well.}}
+expect:
+  insight:
+    - """
+        file = self.place.folder / "case.yaml"
+        for record, message in {
+            "{valence: {abov: 0}}": 'field "valence": there is no matcher "abov"; did you mean "above"?',
+            "{valence: {above: high}}": 'field "valence": matcher "above" needs a number',
+            "{valense: 1}": 'the schema has no field "valense"; did you mean "valence"?',
+            "{valence: {is: 0}}": 'field "valence": there is no matcher "is"; there are above, below, contains, lacks, one_of, present',
+        }.items():
+            file.write_text(case + record + "\n")
+            said = self.place.run("test", file, expect=3).stderr
+            self.assertIn(f'{file}:8: topic "insight": {message}', said)
+        file.write_text(case + "{valence: {above: 0}, entry: {present: true}, text: {contains: slept}}\n")
+        self.place.run("test", file)
 
     def test_what_is_produced_is_consumed_from_each_form(self):
         folder = self.place.folder
@@ -104,6 +103,41 @@ class CommandsTest(unittest.TestCase):
         values = [r["value"] for r in self.place.records("journal")]
         self.assertEqual(len(values), 2)
         self.assertEqual(values[0], values[1])
+
+    def test_container_files_are_written_in_each_codec_that_avro_c_has_and_read_back(self):
+        self.place.run("demo", "--config", QUICKSTART, "--entries", 50, "--quiet")
+        before = [r["value"] for r in self.place.records("journal")]
+        for codec in ("null", "deflate", "snappy"):
+            file = self.place.folder / f"{codec}.avro"
+            self.place.run("consume", "journal", "--config", QUICKSTART, "--from-beginning", "--until-end", "--container", file,
+                           "--codec", codec)
+            self.assertIn(b"\x14avro.codec" + bytes([2 * len(codec)]) + codec.encode(), file.read_bytes()[:100])
+            other = ["--data-dir", self.place.folder / codec]
+            self.place.run("produce", "copy", file, "--schema", ROOT / "schemas/journal_entry.avsc", "--quiet", *other)
+            out = self.place.run("consume", "copy", "--from-beginning", "--until-end", *other).stdout
+            self.assertEqual([json.loads(line)["value"] for line in out.splitlines()], before)
+        self.place.run("consume", "journal", "--config", QUICKSTART, "--container", file, "--codec", "zstandard", expect=2)
+
+    def test_tombstones_take_a_key_away(self):
+        decision = {"subject_id": "ana", "purpose": "ServicePersonalisation", "decision": "granted", "at": "2026-01-05T10:00:00Z"}
+        key = {"subject_id": "ana", "purpose": "ServicePersonalisation"}
+        lines = [decision, {"key": key, "value": None}, decision]
+        self.place.run("produce", "consent", "--config", QUICKSTART, stdin="".join(json.dumps(x) + "\n" for x in lines))
+        (self.place.folder / "gone.csv").write_text("subject_id,purpose,why\nana,ServicePersonalisation,moved\n")
+        self.place.run("produce", "consent", self.place.folder / "gone.csv", "--tombstones", "--config", QUICKSTART)
+        records = self.place.records("consent")
+        self.assertEqual([r["value"] is None for r in records], [False, True, False, True])
+        self.assertEqual([r["key"] for r in records], [key] * 4)
+        self.assertEqual(len({r["partition"] for r in records}), 1)
+        # What consume prints of a key is what produce takes.
+        self.place.run("produce", "consent", "--config", QUICKSTART, stdin=json.dumps({"key": records[0]["key"], "value": None}) + "\n")
+        self.assertIsNone(self.place.records("consent")[-1]["value"])
+        said = self.place.run("produce", "consent", "--config", QUICKSTART, stdin='{"key": {"subject_id": "ana"}, "value": null}\n', expect=4).stderr
+        self.assertIn('standard input:1', said)
+        self.assertIn('purpose', said)
+        where = ["--data-dir", self.place.folder / "keyless", "--schema", ROOT / "schemas/consent.avsc"]
+        said = self.place.run("produce", "t", *where, stdin='{"key": "x", "value": null}\n', expect=4).stderr
+        self.assertIn("a tombstone needs a key, and the topic has none; give --key FIELD or --config FILE", said)
 
     def test_a_broken_row_is_named_and_what_came_before_stays(self):
         good = json.dumps({"subject_id": "ana", "event_id": "e1", "at": 1, "text": "x"})
@@ -130,12 +164,12 @@ class CommandsTest(unittest.TestCase):
         worker = self.place.start("run", QUICKSTART)
         self.addCleanup(lambda: (worker.poll() is None and worker.kill(), worker.communicate()))
         stored = lambda: len(self.place.run("topics", "--config", QUICKSTART, "--json", expect=None).stdout)
-        self.wait(lambda: stored() > 0)
+        wait(lambda: stored() > 0)
         producer = self.place.start("produce", "journal", rows, "--config", QUICKSTART)
         self.addCleanup(lambda: (producer.poll() is None and producer.kill(), producer.communicate()))
         end = lambda: sum(p["end"] for line in self.place.run("topics", "--config", QUICKSTART, "--json").stdout.splitlines()
                           for p in json.loads(line)["partitions"] if json.loads(line)["topic"] == "journal")
-        self.wait(lambda: end() > 0)
+        wait(lambda: end() > 0)
         worker.kill()
         said = producer.communicate(timeout=60)[1]
         self.assertEqual(producer.returncode, 4, said)
@@ -145,22 +179,27 @@ class CommandsTest(unittest.TestCase):
 
     def test_a_worker_serves_others_while_it_runs_and_drains_when_told(self):
         port = free_port()
-        worker = self.place.start("run", QUICKSTART, "--set", f"run.http_port={port}", "--json")
+        worker = self.place.start("run", QUICKSTART, "--set", f"run.http_port={port}", "--set", "run.http_address=127.0.0.2", "--json")
         self.addCleanup(lambda: (worker.poll() is None and worker.kill(), worker.communicate()))
-        self.wait(lambda: get(port, "/readyz")[0] == 200)
-        self.assertEqual(get(port, "/healthz")[0], 200)
+        wait(lambda: get(port, "/readyz", "127.0.0.2")[0] == 200)
+        self.assertEqual(get(port, "/healthz", "127.0.0.2")[0], 200)
         self.place.run("demo", "--config", QUICKSTART, "--entries", 300, "--consenting", 1, "--quiet")
-        self.wait(lambda: len(self.place.records("insight")) == 300)
+        wait(lambda: len(self.place.records("insight")) == 300)
 
-        status, text = get(port, "/metrics")
+        status, text = get(port, "/metrics", "127.0.0.2")
         self.assertEqual(status, 200)
         self.assertIn('sonder_records_in_total{node="journal",port="source"} 300', text)
         self.assertNotIn("subject-", text)
+        self.assertIn('sonder_end_to_end_latency_seconds_count{sink="insight"} 300', text)
+        self.assertIn('sonder_batch_records_sum{node="journal",port="source"} 300', text)
+        self.assertIn('sonder_source_lag_records{topic="consent",role="table"}', text)
+        self.assertIn('sonder_store_bytes{stage="consent",store=', text)
         if shutil.which("promtool"):
             done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
-        said = self.place.run("run", QUICKSTART, "--data-dir", self.place.folder / "other", "--set", f"run.http_port={port}", expect=3).stderr
+        said = self.place.run("run", QUICKSTART, "--data-dir", self.place.folder / "other", "--set", f"run.http_port={port}",
+                              "--set", "run.http_address=127.0.0.2", expect=3).stderr
         self.assertIn("is the port in use?", said)
         self.place.run("run", QUICKSTART, expect=3)  # the folder is taken
 

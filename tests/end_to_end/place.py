@@ -3,8 +3,12 @@ import json
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import tempfile
+import time
+import urllib.error
+import urllib.request
 
 ROOT = pathlib.Path(os.environ.get("SONDER_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
 BUILD = pathlib.Path(os.environ.get("SONDER_BUILD_DIR", ROOT / "build/release"))
@@ -17,6 +21,32 @@ def data_folder():
     """Where public data sets may be, or None."""
     given = pathlib.Path(os.environ.get("SONDER_DATA", ROOT.parent / "shared/data"))
     return given if given.is_dir() else None
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def get(port, path, address="127.0.0.1"):
+    try:
+        with urllib.request.urlopen(f"http://{address}:{port}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as e:
+        return e.code, e.read().decode()
+
+
+def wait(what, seconds=60):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if what():
+                return
+        except OSError:
+            pass  # not listening yet
+        time.sleep(0.05)
+    raise AssertionError("did not come true in time")
 
 
 class Place:

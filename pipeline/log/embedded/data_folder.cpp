@@ -25,8 +25,15 @@ std::string place(const fs::path& folder) {
   return "data folder " + folder.string();
 }
 
+// What to do about it, where the cause is that this user may not write.
+std::string remedy(int cause) {
+  if (cause != EACCES && cause != EPERM && cause != EROFS) return "";
+  return "; let the user who runs sonder write to the data folder, or use another one (--data-dir DIR)";
+}
+
 tl::unexpected<error> io_error(const fs::path& where, std::string_view doing) {
-  return fail(errc::io, where.string() + ": " + std::string(doing) + ": " + std::strerror(errno));
+  const int cause = errno;
+  return fail(errc::io, where.string() + ": " + std::string(doing) + ": " + std::strerror(cause) + remedy(cause));
 }
 
 std::string read_note(int fd) {
@@ -110,7 +117,8 @@ status make_folder(const fs::path& folder) {
   std::error_code failed;
   if (fs::is_directory(folder, failed)) return {};
   fs::create_directories(folder, failed);
-  if (failed) return fail(errc::io, place(folder) + ": cannot create: " + failed.message());
+  if (failed)
+    return fail(errc::io, place(folder) + ": cannot create: " + failed.message() + remedy(failed.value()));
   fs::permissions(folder, fs::perms::owner_all, failed);
   if (failed)
     return fail(errc::io, place(folder) + ": cannot set permissions: " + failed.message());

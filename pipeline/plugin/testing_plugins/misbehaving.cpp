@@ -110,6 +110,8 @@ class misbehaving {
       for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
     }
     if (is("crash")) std::abort();
+    if (is("segfault")) *static_cast<volatile int*>(nullptr) = 1;
+    if (is("overflow")) static_cast<void>(sink(batch.rows()));
     return {};
   }
 
@@ -131,6 +133,14 @@ class misbehaving {
       notes_.put(std::string(std::size_t{1} << 20, 'k'), "too large a key");
     } catch (const sp::failed&) {
     }
+  }
+
+  // Uses up the stack: each call needs the one below.
+  static std::int64_t sink(std::int64_t depth) {
+    if (depth < 0) return 0;
+    volatile char page[4096];
+    page[depth % 4096] = 1;
+    return sink(depth + 1) + page[depth % 4096];
   }
 
   void touch_lent(const sp::batch& batch) {

@@ -67,7 +67,8 @@ typedef struct sonder_bytes {
 /* What a call answers. Numbers are for ever. */
 typedef enum sonder_status {
   SONDER_OK = 0,
-  /* The same call may work later: the host waits `retry_after_ms` (bounded, growing), outside any open transaction. */
+  /* The same call may work later: the host undoes it, waits `retry_after_ms` (bounded, growing), outside any open
+   * transaction, and makes it again; the task stands still meanwhile. For single rows there is SONDER_RETRY_ROW. */
   SONDER_RETRY = 1,
   /* Some row of this batch always fails: the host bisects to it and dead-letters it alone. */
   SONDER_BAD_RECORDS = 2,
@@ -84,7 +85,11 @@ typedef enum sonder_verdict {
   SONDER_PASS = 0,
   SONDER_DROP = 1,        /* on purpose, with a reason of the manifest */
   SONDER_DEAD_LETTER = 2, /* cannot be handled, with a reason of the manifest */
-  SONDER_RETRY_ROW = 3    /* parked with the later rows of its subject and offered again after retry_after_ms */
+  /* Parked with the later rows of its subject (of its record's key, where it has none) and offered again after
+   * retry_after_ms, or a growing back-off if that is longer, both bounded; after `attempts_max` it is dead-lettered. The call
+   * counts like any that returns SONDER_OK: what it kept, counted and emitted stays. On a table input the call is undone
+   * instead, and made again. */
+  SONDER_RETRY_ROW = 3
 } sonder_verdict;
 
 /* Filled by the plugin when a call does not return SONDER_OK; owned by the caller. `message` ends with zero, is for
@@ -216,7 +221,8 @@ typedef struct sonder_batch {
   uint32_t port; /* index in the manifest's `inputs` */
   int64_t rows;  /* > 0 */
   /* Format "+s": one child for each of the port's `reads`, in the manifest's order, of exactly the declared type. A read
-   * that is declared optional and that the flow has not is a column of nulls. */
+   * that is declared optional (`optional_where`: under a configuration that has this property) and that the flow has not is
+   * a column of nulls; one declared as string may be an enum in the flow: its symbols as text. */
   const struct ArrowSchema* schema;
   const struct ArrowArray* array;
   /* Reserved columns, `rows` long; null unless the port lists them under `reserved`. */
@@ -277,7 +283,8 @@ typedef struct sonder_plugin {
    * time after this call. `*module` is handed back as it is. [control] */
   int32_t (*module_create)(const sonder_host* host, const sonder_module_args* args, void** module, sonder_error* error);
   void (*module_destroy)(void* module); /* [control] after all its instances */
-  /* One instance per task (ordering per_task) or per thread (stateless). Light; made anew after each discarded epoch.
+  /* One instance per task, light, made anew after each discarded epoch. With `ordering: stateless` a host may make several
+   * for a task, one a thread, and split a batch between them; `per_task` instances see all rows of their task in order.
    * `host` outlives the instance. [control] [task] */
   int32_t (*instance_create)(void* module, const sonder_host* host, void** instance, sonder_error* error);
   void (*instance_destroy)(void* instance); /* [control] [task] */

@@ -42,6 +42,8 @@ struct host_options {
   bool trial = false;                          ///< sets SONDER_HOST_TRIAL
   std::vector<std::string> purposes = {
       "ServicePersonalisation"};  ///< what a consent authority is asked for; at most 64
+  /// A call that takes longer ends the process with exit code 70, as it ends a worker; 0: no limit
+  std::int64_t deadline_ms = 0;
 };
 
 /// One row to offer. `json`: an object with the port's reads; other members are passed over.

@@ -1,0 +1,104 @@
+#include "flow/config_log.h"
+
+#include <vector>
+
+#include "flow/config_reader.h"
+#include "plugin/config_schema.h"
+
+namespace sonder {
+namespace {
+
+constexpr std::size_t properties_max = 256;
+
+/// A map of texts: `{session.timeout.ms: 10000}`.
+void read_texts_by_name(yaml_document& document, map_reader& from, const std::string& key,
+                        std::map<std::string, std::string>& to) {
+  const auto* section = from.take(key);
+  if (section == nullptr) return;
+  if (section->is != yaml_value::kind::map || section->members.size() > properties_max) {
+    document.report(*section, "\"" + key + "\" of log must be a map of at most " +
+                                  std::to_string(properties_max) + " names and values, not " + found(*section));
+    return;
+  }
+  for (const auto& entry : section->members) {
+    if (entry.value.is != yaml_value::kind::scalar) {
+      document.report(entry.value, "\"" + entry.key + "\" in \"" + key + "\" of log must be a value, not " + found(entry.value));
+      continue;
+    }
+    to[entry.key] = entry.value.text;
+  }
+}
+
+registry_options read_registry(yaml_document& document, const yaml_value& section,
+                               const std::function<std::string(const std::string&)>& resolve) {
+  registry_options registry;
+  registry.at = document.place(section);
+  map_reader reader(document, section, section, "registry");
+  reader.require("url", "the address of a schema registry that speaks Confluent's protocol, such as http://127.0.0.1:8081");
+  reader.text("url", registry.url);
+  reader.text("user", registry.user);
+  reader.text("secret", registry.secret);
+  reader.text("ca", registry.ca_file);
+  reader.boolean("register", registry.register_schemas);
+  reader.duration("timeout", 10, 600'000, registry.timeout_ms);
+  reader.finish();
+  if (!registry.ca_file.empty()) registry.ca_file = resolve(registry.ca_file);
+  return registry;
+}
+
+void read_kafka(yaml_document& document, map_reader& log, flow_log_options& options,
+                const std::function<std::string(const std::string&)>& resolve) {
+  auto& kafka = options.kafka;
+  log.require("bootstrap", "brokers to begin with, host:port, with commas between");
+  log.require("registry", "the schema registry, as in {url: \"http://127.0.0.1:8081\"}");
+  log.text("bootstrap", kafka.bootstrap);
+  std::string guarantee = "exactly_once";
+  log.one_of("guarantee", {"exactly_once", "at_least_once"}, guarantee);
+  kafka.exactly_once = guarantee == "exactly_once";
+  log.text("instance", kafka.instance);
+  log.duration("session_timeout", 1'000, 600'000, kafka.session_timeout_ms);
+  log.duration("max_poll_interval", 10'000, 3'600'000, kafka.max_poll_interval_ms);
+  log.duration("transaction_timeout", 1'000, 600'000, kafka.transaction_timeout_ms);
+  log.boolean("create_topics", kafka.create_topics);
+  log.whole("replication", 1, 100, kafka.replication);
+  read_texts_by_name(document, log, "properties", kafka.properties);
+  read_texts_by_name(document, log, "secrets", kafka.secrets);
+  if (const auto* section = log.take("registry")) kafka.registry = read_registry(document, *section, resolve);
+}
+
+void check_secret(yaml_document& document, const yaml_value& at, const std::string& name, const flow_options& flow) {
+  if (name.empty() || flow.secrets.contains(name)) return;
+  std::vector<std::string> known;
+  for (const auto& [secret, options] : flow.secrets) known.push_back(secret);
+  document.report(at, "must be one of \"secrets\" of the flow, not " + found(at) + did_you_mean(name, known));
+}
+
+}  // namespace
+
+flow_log_options read_log_section(yaml_document& document, const yaml_value& section,
+                                  const std::function<std::string(const std::string&)>& resolve) {
+  flow_log_options options;
+  options.at = document.place(section);
+  map_reader log(document, section, section, "log");
+  log.one_of("kind", {"embedded", "kafka"}, options.kind);
+  log.text("dir", options.dir);
+  if (options.kind == "kafka") {
+    read_kafka(document, log, options, resolve);
+  } else {
+    log.boolean("fsync", options.fsync);
+  }
+  log.finish();
+  if (!options.dir.empty()) options.dir = resolve(options.dir);
+  return options;
+}
+
+void check_log_secrets(yaml_document& document, const yaml_value& section, const flow_options& flow) {
+  if (const auto* secrets = section.find("secrets"); secrets != nullptr && secrets->is == yaml_value::kind::map) {
+    for (const auto& entry : secrets->members) check_secret(document, entry.value, entry.value.text, flow);
+  }
+  const auto* registry = section.find("registry");
+  const auto* secret = registry == nullptr ? nullptr : registry->find("secret");
+  if (secret != nullptr) check_secret(document, *secret, flow.log.kafka.registry.secret, flow);
+}
+
+}  // namespace sonder

@@ -1,0 +1,128 @@
+#include <algorithm>
+#include <deque>
+
+#include "flow/row_bytes.h"
+#include "flow/task.h"
+
+namespace sonder {
+
+std::size_t task::parked() const noexcept {
+  std::size_t sum = 0;
+  for (const auto& stage : stages_) sum += stage->services().parked().rows();
+  return sum;
+}
+
+/// How many more rows may be parked. One batch may pass the limit by what it emits; nothing is taken up then until there is room.
+std::int64_t task::parking_room() const noexcept {
+  std::size_t bytes = 0;
+  for (const auto& stage : stages_) bytes += stage->services().parked().bytes();
+  if (bytes >= static_cast<std::size_t>(flow_.options.parked_bytes_max)) return 0;
+  return std::max<std::int64_t>(0, flow_.options.parked_rows_max - static_cast<std::int64_t>(parked()));
+}
+
+status task::return_parked() {
+  for (std::size_t s = 0; s < stages_.size(); ++s) {
+    auto& parked = stages_[s]->services().parked();
+    if (!parked.any_due(now_ms_)) continue;
+    std::vector<parked_rows::place> due;
+    parked.due(now_ms_, static_cast<std::size_t>(rows_max_), due);
+    ++open_->steps;
+    ++open_->awaited_steps;
+    SONDER_TRY(return_rows(s, due));
+    memory_.clear();
+  }
+  return {};
+}
+
+/// Runs the stage on rows that are due: the first ones that have their input and topic in common. The rest is due still.
+status task::return_rows(std::size_t stage, std::vector<parked_rows::place>& due) {
+  auto& parked = stages_[stage]->services().parked();
+  std::deque<std::string> bytes;
+  std::vector<parked_rows::place> places;
+  std::deque<kept_row> kept;
+  for (const auto& place : due) {
+    SONDER_TRY(parked.read(place.number, bytes.emplace_back()));
+    auto row = read_row(as_bytes(bytes.back()));
+    if (!row) return tl::unexpected(row.error());
+    if (!kept.empty() && (row->form != kept.front().form || row->topic != kept.front().topic)) break;
+    if (stages_[stage]->input_of_form(row->form) < 0) {
+      if (kept.empty()) return bury_strangers(stage, place, *row);
+      break;
+    }
+    kept.push_back(*row);
+    places.push_back(place);
+  }
+  const auto input = stages_[stage]->input_of_form(kept.front().form);
+  const auto source = std::find_if(flow_.sources.begin(), flow_.sources.end(),
+                                   [&](const auto& s) { return s.topic.name == kept.front().topic; });
+  row_space space;
+  space.source = source == flow_.sources.end() ? -1 : static_cast<int>(source - flow_.sources.begin());
+  auto& all = memory_.new_base();
+  for (const auto& row : kept) {
+    all.rows.push_back(space.rows());
+    space.record.push_back(&row.record);
+    space.event_time_ms.push_back(row.event_time_ms);
+    space.subject.push_back(row.subject);
+    space.purposes.push_back(row.purposes);
+  }
+  const auto& edge_in = flow_.edges[static_cast<std::size_t>(flow_.stages[stage].inputs[static_cast<std::size_t>(input)].edge_in)];
+  edge_rows rows{&all, {}};
+  std::vector<column*> columns;
+  for (const auto& column : edge_in.columns) {
+    auto nullable = column.of;
+    nullable.nullable = true;
+    columns.push_back(&memory_.new_column(nullable));
+  }
+  for (const auto& row : kept) {
+    auto from = row.columns;
+    for (std::size_t c = 0; c < columns.size(); ++c) SONDER_TRY(take_value(from, edge_in.columns[c].of.type, *columns[c]));
+  }
+  for (auto* column : columns) rows.slots.push_back({&column->lend(), &all});
+  auto& agreed = memory_.new_base();
+  agreed.rows = all.rows;
+  if (edge_in.consented) SONDER_TRY(drop_disagreed(stage, input, space, places, agreed));
+  rows.base = &agreed;
+  for (std::size_t c = 0; c < columns.size() && edge_in.consented; ++c) {
+    const auto& column = edge_in.columns[c];
+    if (column.needs != 0) SONDER_TRY(withhold_column(rows, static_cast<int>(c), column.needs, space, column.of, memory_));
+  }
+  if (agreed.rows.empty()) return {};
+  return run_stage(stage, static_cast<std::size_t>(input), space, rows, {event_time_ms_, now_ms_, INT64_MIN}, {&parked, &places});
+}
+
+/// A row that the stage, as it is now, has no input for: its record goes where it can be seen and given again.
+status task::bury_strangers(std::size_t stage, const parked_rows::place& at, const kept_row& row) {
+  auto& counts = open_->counts[context_.layout->stage_input(stage, 0)];
+  ++counts.in;
+  counts.bury(host_cause::flow_changed);
+  const auto source = std::find_if(flow_.sources.begin(), flow_.sources.end(), [&](const auto& s) { return s.topic.name == row.topic; });
+  SONDER_TRY(bury(source == flow_.sources.end() ? -1 : static_cast<int>(source - flow_.sources.begin()), row.record,
+                  flow_.stages[stage].options.name, name(host_cause::flow_changed)));
+  return stages_[stage]->services().parked().remove(at.number);
+}
+
+/// What was agreed to when the row was parked may not hold any longer. It is asked as for the row's own event, so that it can only
+/// narrow: a grant that came later, or again after a withdrawal, allows nothing more.
+status task::drop_disagreed(std::size_t stage, int input, row_space& space, std::vector<parked_rows::place>& places, row_base& base) {
+  auto asked = space;
+  std::fill(asked.purposes.begin(), asked.purposes.end(), 0);
+  std::vector<std::int32_t> allowed;
+  SONDER_TRY(ask_authority(asked, base, allowed));
+  auto& counts = open_->counts[context_.layout->stage_input(stage, static_cast<std::size_t>(input))];
+  std::size_t at = 0;
+  for (const auto row : base.rows) {
+    const auto r = static_cast<std::size_t>(row);
+    if (at < allowed.size() && allowed[at] == row) {
+      ++at;
+      space.purposes[r] &= asked.purposes[r];
+      continue;
+    }
+    ++counts.in;
+    counts.drop(host_cause::no_consent);
+    SONDER_TRY(stages_[stage]->services().parked().remove(places[r].number));
+  }
+  base.rows = std::move(allowed);
+  return {};
+}
+
+}  // namespace sonder

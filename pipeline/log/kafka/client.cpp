@@ -1,0 +1,282 @@
+#include "log/kafka/client.h"
+
+#include <librdkafka/rdkafka.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace sonder::kafka {
+namespace {
+
+constexpr int line_is_error = 3;  // syslog's LOG_ERR
+constexpr std::size_t reason_bytes = 512;
+
+rd_kafka_type_t type_of(client_role role) {
+  return role == client_role::transaction || role == client_role::producer ? RD_KAFKA_PRODUCER
+                                                                           : RD_KAFKA_CONSUMER;
+}
+
+struct conf_deleter {
+  void operator()(rd_kafka_conf_t* conf) const { rd_kafka_conf_destroy(conf); }
+};
+using conf_ptr = std::unique_ptr<rd_kafka_conf_t, conf_deleter>;
+
+// librdkafka names a property's value in what it says of it: of a secret nothing may be said.
+status set(rd_kafka_conf_t* conf, const std::string& name, const std::string& value, bool secret) {
+  std::array<char, reason_bytes> why{};
+  if (rd_kafka_conf_set(conf, name.c_str(), value.c_str(), why.data(), why.size()) ==
+      RD_KAFKA_CONF_OK) {
+    return {};
+  }
+  return sonder::fail(
+      errc::invalid,
+      secret ? "log.secrets." + name + ": librdkafka refuses it (its value is not shown)"
+             : "log.properties." + name + ": librdkafka refuses it: " + why.data());
+}
+
+// "[thrd:sasl_plaintext://h:1/bootstrap]: h:1/bootstrap: Connect failed" without the thread.
+std::string_view without_thread(std::string_view text) {
+  if (!text.starts_with("[thrd:")) return text;
+  const auto end = text.find("]: ");
+  return end == std::string_view::npos ? text : text.substr(end + 3);
+}
+
+bool says(std::string_view text, std::string_view what) {
+  return text.find(what) != std::string_view::npos;
+}
+
+bool about_connections(int code) {
+  return code == RD_KAFKA_RESP_ERR__TRANSPORT || code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN ||
+         code == RD_KAFKA_RESP_ERR__TIMED_OUT || code == RD_KAFKA_RESP_ERR__WAIT_COORD ||
+         code == RD_KAFKA_RESP_ERR__MSG_TIMED_OUT || code == RD_KAFKA_RESP_ERR__AUTHENTICATION ||
+         code == RD_KAFKA_RESP_ERR__SSL || code == RD_KAFKA_RESP_ERR__RESOLVE;
+}
+
+std::string_view next_step(int code) {
+  switch (code) {
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+      return "; let this user read, write and describe the topic (kafka-acls)";
+    case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
+      return "; let this user read the group (kafka-acls)";
+    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+      return "; let this user write idempotently, and create topics if it shall (kafka-acls)";
+    case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+      return "; let this user write with the transactional id (kafka-acls), or set log.guarantee: "
+             "at_least_once";
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
+      return "; raise max.message.bytes of the topic, or lower batch.size (or raise "
+             "message.max.bytes) in log.properties";
+    case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP:
+      return "; raise message.timestamp.after.max.ms of the topic";
+    case RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT:
+      return "; the broker's transaction.max.timeout.ms is less than log.transaction_timeout_ms";
+    case RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL:
+      return "; another application uses this group, with another way of assigning partitions: "
+             "rename the flow";
+    default:
+      return {};
+  }
+}
+
+}  // namespace
+
+errc classify(int code) noexcept {
+  switch (code) {
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+      return errc::not_found;
+    case RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS:
+      return errc::exists;
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
+      return errc::capacity;
+    case RD_KAFKA_RESP_ERR__AUTHENTICATION:
+    case RD_KAFKA_RESP_ERR__SSL:
+    case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT:
+    case RD_KAFKA_RESP_ERR_INVALID_CONFIG:
+    case RD_KAFKA_RESP_ERR_INVALID_PARTITIONS:
+    case RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR:
+    case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
+    case RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL:
+    case RD_KAFKA_RESP_ERR__INVALID_ARG:
+    case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
+    case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP:
+    case RD_KAFKA_RESP_ERR_INVALID_RECORD:
+      return errc::invalid;
+    case RD_KAFKA_RESP_ERR__BAD_MSG:
+    case RD_KAFKA_RESP_ERR_INVALID_MSG:
+    case RD_KAFKA_RESP_ERR__BAD_COMPRESSION:
+      return errc::corrupt;
+    case RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION:
+    case RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE:
+    case RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED:
+      return errc::unsupported;
+    case RD_KAFKA_RESP_ERR__TRANSPORT:
+    case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
+    case RD_KAFKA_RESP_ERR__TIMED_OUT:
+    case RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE:
+    case RD_KAFKA_RESP_ERR__WAIT_COORD:
+    case RD_KAFKA_RESP_ERR__RESOLVE:
+    case RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION:
+    case RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID:
+    case RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS:
+    case RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS:
+    case RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE:
+    case RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS:
+    case RD_KAFKA_RESP_ERR_NOT_COORDINATOR:
+    case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
+      return errc::unavailable;
+    default:
+      return errc::io;
+  }
+}
+
+result<std::unique_ptr<client>> client::make(const kafka_options& options, const wiring& wired) {
+  SONDER_TRY(check_properties(options));
+  std::unique_ptr<client> made(new client);
+  made->bootstrap_ = options.bootstrap;
+  made->owner_ = wired.owner;
+  made->on_line_ = options.on_line;
+  conf_ptr conf(rd_kafka_conf_new());
+  for (const auto& p : properties_for(wired.role, options, wired.group)) {
+    SONDER_TRY(set(conf.get(), p.name, p.value, false));
+  }
+  for (const auto& [name, value] : options.secrets) {
+    if (applies_to(name, wired.role)) SONDER_TRY(set(conf.get(), name, value, true));
+  }
+  if (wired.role == client_role::transaction) {
+    SONDER_TRY(set(conf.get(), "transactional.id", wired.transactional_id, false));
+  }
+  rd_kafka_conf_set_opaque(conf.get(), made.get());
+  rd_kafka_conf_set_log_cb(
+      conf.get(), [](const rd_kafka_t* rk, int level, const char* facility, const char* text) {
+        take_line(rk, level, facility, text);
+      });
+  if (wired.prepare != nullptr) wired.prepare(conf.get());
+  std::array<char, reason_bytes> why{};
+  made->instance_ = rd_kafka_new(type_of(wired.role), conf.get(), why.data(), why.size());
+  if (made->instance_ == nullptr) {
+    return sonder::fail(errc::invalid,
+                        std::string("log: librdkafka refuses its configuration: ") + why.data());
+  }
+  conf.release();  // rd_kafka_new has taken it
+  return made;
+}
+
+client::~client() {
+  if (instance_ == nullptr) return;
+  rd_kafka_destroy(instance_);
+}
+
+void* client::owner_of(const rd_kafka_s* instance) noexcept {
+  return static_cast<client*>(rd_kafka_opaque(instance))->owner_;
+}
+
+void client::take_line(const rd_kafka_s* instance, int level, const char* facility,
+                       const char* text) {
+  auto* self = instance == nullptr ? nullptr : static_cast<client*>(rd_kafka_opaque(instance));
+  if (self == nullptr) return;
+  const auto said = without_thread(text);
+  // "1/1 brokers are down" follows on what says why.
+  if (level <= line_is_error && !says(said, "brokers are down")) {
+    const std::lock_guard lock(self->complaint_mutex_);
+    self->complaint_ = said;
+    self->refused_ = self->refused_ || says(said, "uthentication fail") ||
+                     says(said, "SASL authentication error") || says(said, "SSL handshake failed");
+  }
+  if (self->on_line_) {
+    self->on_line_(level, std::string("kafka ") + facility + ": " + std::string(said));
+  }
+}
+
+std::string client::last_complaint() const {
+  const std::lock_guard lock(complaint_mutex_);
+  return complaint_;
+}
+
+bool client::refused() const {
+  const std::lock_guard lock(complaint_mutex_);
+  return refused_;
+}
+
+status client::connect(std::chrono::milliseconds at_most) {
+  constexpr std::chrono::milliseconds step(500);
+  const auto until = std::chrono::steady_clock::now() + at_most;
+  for (;;) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        until - std::chrono::steady_clock::now());
+    const rd_kafka_metadata_t* found = nullptr;
+    const auto code = rd_kafka_metadata(
+        instance_, 0, nullptr, &found,
+        static_cast<int>(std::clamp(left, std::chrono::milliseconds(1), step).count()));
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+      rd_kafka_metadata_destroy(found);
+      return {};
+    }
+    if (refused()) {
+      return sonder::fail(errc::invalid, "kafka " + bootstrap_ +
+                                             " refuses this client: " + last_complaint() +
+                                             "; check security.protocol, sasl.* and ssl.* in "
+                                             "log.properties and log.secrets");
+    }
+    if (left <= step) return fail(code, "kafka " + bootstrap_ + ": no broker answers");
+  }
+}
+
+// Not by rd_kafka_commit, which waits for a coordinator for ever.
+status client::commit_offsets(std::span<const consumed_offset> offsets,
+                              std::chrono::milliseconds at_most, std::string_view doing) {
+  if (offsets.empty()) return {};
+  auto* list = rd_kafka_topic_partition_list_new(static_cast<int>(offsets.size()));
+  for (const auto& offset : offsets) {
+    rd_kafka_topic_partition_list_add(list, std::string(offset.topic).c_str(), offset.partition)
+        ->offset = offset.next;
+  }
+  auto* answers = rd_kafka_queue_new(instance_);
+  auto code = rd_kafka_commit_queue(instance_, list, answers, nullptr, nullptr);
+  rd_kafka_topic_partition_list_destroy(list);
+  rd_kafka_event_t* answer = nullptr;
+  if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    answer = rd_kafka_queue_poll(answers, static_cast<int>(at_most.count()));
+    code = answer == nullptr ? RD_KAFKA_RESP_ERR__TIMED_OUT : rd_kafka_event_error(answer);
+  }
+  if (answer != nullptr) {
+    const auto* each = rd_kafka_event_topic_partition_list(answer);
+    for (int i = 0; each != nullptr && i < each->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; ++i)
+      code = each->elems[i].err;
+    rd_kafka_event_destroy(answer);
+  }
+  rd_kafka_queue_destroy(answers);
+  if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return {};
+  return fail(code, doing);
+}
+
+tl::unexpected<error> client::fail(int code, std::string_view doing,
+                                   std::string_view detail) const {
+  std::string text(doing);
+  text += ": ";
+  text += detail.empty()
+              ? std::string_view(rd_kafka_err2str(static_cast<rd_kafka_resp_err_t>(code)))
+              : detail;
+  if (about_connections(code)) {
+    if (const auto complaint = last_complaint(); !complaint.empty()) text += " (" + complaint + ")";
+  }
+  text += next_step(code);
+  return sonder::fail(classify(code), std::move(text));
+}
+
+tl::unexpected<error> client::fail(rd_kafka_error_s* from, std::string_view doing) const {
+  auto made = fail(rd_kafka_error_code(from), doing, rd_kafka_error_string(from));
+  rd_kafka_error_destroy(from);
+  return made;
+}
+
+}  // namespace sonder::kafka

@@ -1,0 +1,85 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "log/kafka/kafka_log.h"
+#include "log/kafka/properties.h"
+
+struct rd_kafka_s;
+struct rd_kafka_conf_s;
+struct rd_kafka_error_s;
+
+namespace sonder::kafka {
+
+/// One instance of librdkafka's client, with its lines and its last complaint.
+///
+/// Thread-safe as librdkafka is. Nothing polls its main queue unless its owner does; errors that
+/// librdkafka would report there come as lines instead.
+class client {
+ public:
+  struct wiring {
+    client_role role = client_role::query;
+    std::string group;             ///< group.id, where the role has one
+    std::string transactional_id;  ///< role transaction
+    /// Sets callbacks before the instance is made. `owner_of` answers `owner` in them.
+    void (*prepare)(rd_kafka_conf_s*) = nullptr;
+    void* owner = nullptr;
+  };
+
+  /// errc::invalid: librdkafka refuses a property.
+  [[nodiscard]] static result<std::unique_ptr<client>> make(const kafka_options& options,
+                                                            const wiring& wired);
+  /// Waits for librdkafka's threads; what is in flight is dropped.
+  ~client();
+  client(const client&) = delete;
+  client& operator=(const client&) = delete;
+
+  [[nodiscard]] rd_kafka_s* get() const noexcept { return instance_; }
+  [[nodiscard]] const std::string& bootstrap() const noexcept { return bootstrap_; }
+  [[nodiscard]] static void* owner_of(const rd_kafka_s* instance) noexcept;
+
+  /// What this instance complained of most recently ("127.0.0.1:9092: connection refused"); empty:
+  /// nothing.
+  [[nodiscard]] std::string last_complaint() const;
+  /// Whether a broker refused the credentials, or the TLS handshake failed.
+  [[nodiscard]] bool refused() const;
+
+  /// Waits until a broker answers. errc::invalid where credentials are refused, errc::unavailable.
+  [[nodiscard]] status connect(std::chrono::milliseconds at_most);
+
+  /// Commits offsets for this instance's group, as its member if it is one.
+  [[nodiscard]] status commit_offsets(std::span<const consumed_offset> offsets,
+                                      std::chrono::milliseconds at_most, std::string_view doing);
+
+  /// librdkafka's code (rd_kafka_resp_err_t) as an error: `doing`, what it means, the last
+  /// complaint where it is about connections, and the next step where there is one.
+  [[nodiscard]] tl::unexpected<error> fail(int code, std::string_view doing,
+                                           std::string_view detail = {}) const;
+  /// Consumes `from`.
+  [[nodiscard]] tl::unexpected<error> fail(rd_kafka_error_s* from, std::string_view doing) const;
+
+ private:
+  client() = default;
+  static void take_line(const rd_kafka_s* instance, int level, const char* facility,
+                        const char* text);
+
+  rd_kafka_s* instance_ = nullptr;
+  std::string bootstrap_;
+  void* owner_ = nullptr;
+  std::function<void(int, std::string_view)> on_line_;
+  mutable std::mutex complaint_mutex_;
+  std::string complaint_;  ///< guarded by complaint_mutex_
+  bool refused_ = false;   ///< guarded by complaint_mutex_
+};
+
+/// Our code for librdkafka's.
+[[nodiscard]] errc classify(int code) noexcept;
+
+}  // namespace sonder::kafka

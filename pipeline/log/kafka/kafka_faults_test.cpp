@@ -1,0 +1,320 @@
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+
+#include <atomic>
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <mutex>
+#include <sstream>
+#include <thread>
+
+#include "log/kafka/kafka_fixture.h"
+
+extern char** environ;
+
+namespace sonder {
+namespace {
+
+using testing::AllOf;
+using testing::AnyOf;
+using testing::ElementsAreArray;
+using testing::HasSubstr;
+using testing::Not;
+
+/// What a command prints; it must succeed.
+std::string printed_by(const std::string& command) {
+  std::string text;
+  FILE* pipe = ::popen(command.c_str(), "r");
+  if (pipe == nullptr) throw std::runtime_error("cannot run " + command);
+  char part[512];
+  while (std::fgets(part, sizeof part, pipe) != nullptr) text += part;
+  if (::pclose(pipe) != 0) throw std::runtime_error(command + " failed: " + text);
+  return text;
+}
+
+std::vector<std::string> words_of(const std::string& text) {
+  std::istringstream in(text);
+  return {std::istream_iterator<std::string>(in), {}};
+}
+
+/// A broker of this test's own, to be killed.
+class own_broker {
+ public:
+  explicit own_broker(const std::string& choices = "", const std::string& suffix = "")
+      : name_(name_in_this_build() + suffix) {
+    run("wipe");  // what a run that was killed has left
+    run("start", choices);
+    address_ = words_of(run("address")).at(0);
+  }
+  ~own_broker() { static_cast<void>(std::system((call("wipe") + " >/dev/null 2>&1").c_str())); }
+  own_broker(const own_broker&) = delete;
+  own_broker& operator=(const own_broker&) = delete;
+
+  [[nodiscard]] const std::string& address() const { return address_; }
+  std::string run(const std::string& command, const std::string& choices = "") {
+    return printed_by(call(command) + " " + choices);
+  }
+  void kill() {
+    for (const auto& pid : words_of(run("pids")))
+      ::kill(static_cast<pid_t>(std::stol(pid)), SIGKILL);
+  }
+  [[nodiscard]] std::vector<pid_t> pids() {
+    std::vector<pid_t> all;
+    for (const auto& pid : words_of(run("pids"))) all.push_back(static_cast<pid_t>(std::stol(pid)));
+    return all;
+  }
+
+ private:
+  static std::string name_in_this_build() {
+    const char* build = std::getenv("SONDER_BUILD_DIR");
+    return "faults-" +
+           (build == nullptr ? "by_hand" : std::filesystem::path(build).filename().string());
+  }
+  // With SONDER_KAFKA set, ops/kafka would leave every broker alone.
+  [[nodiscard]] std::string call(const std::string& command) const {
+    const char* root = std::getenv("SONDER_SOURCE_DIR");
+    return "env -u SONDER_KAFKA " + std::string(root == nullptr ? "." : root) + "/ops/kafka " +
+           command + " --name " + name_;
+  }
+  std::string name_;
+  std::string address_;
+};
+
+/// One for all tests that only kill it.
+own_broker& mortal() {
+  static own_broker mine("", "-plain");
+  return mine;
+}
+
+class kafka_faults_test : public kafka_log_test {
+ protected:
+  /// `0 0=0`, `2 1=1` and so on: one record and one marker an epoch; only the records are compared.
+  static std::vector<std::string> values(const std::vector<std::string>& lines) {
+    std::vector<std::string> all;
+    for (const auto& line : lines) all.push_back(line.substr(line.find('=') + 1));
+    return all;
+  }
+  static std::vector<std::string> numbers(int count) {
+    std::vector<std::string> all;
+    for (int i = 0; i < count; ++i) all.push_back(std::to_string(i));
+    return all;
+  }
+
+  /// How the worker ended: its exit code, or the negative signal.
+  int worker(const std::string& in, const std::string& out, int epochs,
+             const std::string& step = "", int nth = 0) {
+    const std::string program =
+        std::filesystem::read_symlink("/proc/self/exe").parent_path() / "commit_worker";
+    std::vector<std::string> words = {
+        program, options().bootstrap, group_, in, out, folder_ / "worker", std::to_string(epochs)};
+    if (nth != 0) words.insert(words.end(), {step, std::to_string(nth)});
+    std::vector<char*> argv;
+    for (auto& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    pid_t child = -1;
+    if (posix_spawn(&child, program.c_str(), nullptr, nullptr, argv.data(), environ) != 0)
+      return -1000;
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+  }
+
+  /// Epochs 0 to `count` by the same rules as the worker's, in this process.
+  void write_epochs(log& on, const std::string& in, const std::string& out, int count,
+                    std::vector<std::string>& errors) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(90);
+    while (std::chrono::steady_clock::now() < until) {
+      const auto committed = on.committed(group_, in);
+      if (!committed) {
+        errors.push_back(committed.error().message);
+        continue;
+      }
+      for (auto n = std::max<std::int64_t>(committed->at(0), 0);; ++n) {
+        if (n >= count) return;
+        const auto done = commit(on, in, n + 1, out, {{"k", std::to_string(n)}});
+        if (done) continue;
+        errors.push_back(done.error().message);
+        EXPECT_THAT(done.error().code, AnyOf(errc::unavailable, errc::io)) << done.error().message;
+        break;
+      }
+    }
+    ADD_FAILURE() << "not done in time; last: " << (errors.empty() ? "" : errors.back());
+  }
+};
+
+class kafka_kill_points_test : public kafka_faults_test,
+                               public testing::WithParamInterface<const char*> {};
+
+TEST_P(kafka_kill_points_test, LeavesAnEpochWholeOrNotAtAll) {
+  const auto in = topic("in");
+  const auto out = topic("out");
+  EXPECT_EQ(worker(in, out, 6, GetParam(), 3), -SIGKILL);
+  EXPECT_EQ(worker(in, out, 6), 0);
+  EXPECT_THAT(values(read_some(*log_, out, 6)), ElementsAreArray(numbers(6)));
+}
+
+INSTANTIATE_TEST_SUITE_P(steps, kafka_kill_points_test,
+                         testing::Values("begin", "begun", "produced", "offsets_sent", "flushed",
+                                         "committed"),
+                         [](const auto& of) { return std::string(of.param); });
+
+class kafka_broker_death_test : public kafka_faults_test,
+                                public testing::WithParamInterface<const char*> {};
+
+TEST_P(kafka_broker_death_test, WritesEveryEpochOnceThoughTheBrokerDiesInACommit) {
+  auto& mine = mortal();
+  auto with = options();
+  with.bootstrap = mine.address();
+  std::thread reviver;
+  int epoch = 0;
+  const std::string at = GetParam();
+  with.on_step = [&](std::string_view step) {
+    if (step == "begin") ++epoch;
+    const bool now = at == "commit" ? step == "flushed" : step == at;
+    if (epoch != 5 || !now || reviver.joinable()) return;
+    const auto pids = mine.pids();
+    // While the commit is under way, or before the call that follows this step.
+    const auto kill_all = [pids] {
+      for (const auto pid : pids) ::kill(pid, SIGKILL);
+    };
+    if (at != "commit") kill_all();
+    reviver = std::thread([&mine, kill_all] {
+      kill_all();
+      mine.run("start");
+    });
+  };
+  log_ = open(with);
+  const auto in = topic("in");
+  const auto out = topic("out");
+  std::vector<std::string> errors;
+  write_epochs(*log_, in, out, 12, errors);
+  ASSERT_TRUE(reviver.joinable());
+  reviver.join();
+  EXPECT_THAT(values(read_some(*log_, out, 12)), ElementsAreArray(numbers(12)))
+      << testing::PrintToString(errors);
+}
+
+INSTANTIATE_TEST_SUITE_P(steps, kafka_broker_death_test,
+                         testing::Values("begun", "produced", "offsets_sent", "flushed", "commit"),
+                         [](const auto& of) { return std::string(of.param); });
+
+TEST_F(kafka_faults_test, GoesOnWhereTheBrokerWasAwayForLongerThanACommitMayTake) {
+  auto& mine = mortal();
+  auto with = options();
+  with.bootstrap = mine.address();
+  with.transaction_timeout = std::chrono::milliseconds(1'500);
+  with.request_timeout = std::chrono::milliseconds(2'000);
+  log_ = open(with);
+  const auto in = topic("in");
+  const auto out = topic("out");
+  must(commit(*log_, in, 1, out, {{"k", "0"}}));
+  mine.kill();
+  const auto away = commit(*log_, in, 2, out, {{"k", "1"}});
+  ASSERT_FALSE(away);
+  EXPECT_THAT(away.error().code, AnyOf(errc::unavailable, errc::io)) << away.error().message;
+  mine.run("start");
+  std::vector<std::string> errors;
+  write_epochs(*log_, in, out, 3, errors);
+  EXPECT_THAT(values(read_some(*log_, out, 3)), ElementsAreArray(numbers(3)));
+}
+
+TEST_F(kafka_faults_test, ReadsOnAfterTheBrokerWasKilled) {
+  auto& mine = mortal();
+  auto with = options();
+  with.bootstrap = mine.address();
+  log_ = open(with);
+  const auto in = topic("in");
+  append(*log_, in, 0, {{"a", "1"}});
+  EXPECT_EQ(read_to_end(*log_, in).size(), 1u);
+  mine.kill();
+  mine.run("start");
+  append(*log_, in, 0, {{"b", "2"}});
+  EXPECT_THAT(values(read_to_end(*log_, in, 0, 1)), testing::ElementsAre("2"));
+}
+
+/// A broker with TLS, SASL and authorisation; what `ops/kafka secured` says of it.
+class kafka_secured_test : public kafka_log_test {
+ protected:
+  void SetUp() override {
+    SONDER_NEEDS_BROKER();
+    static own_broker mine("--secure", "-secure");
+    std::map<std::string, std::string> of;
+    std::istringstream lines(mine.run("secured"));
+    for (std::string name, value; lines >> name >> value;) of[name] = value;
+    address_ = of.at("address");
+    authority_ = of.at("ca");
+    for (const char* user : {"admin", "guest"})
+      std::getline(std::ifstream(of.at(user)) >> std::ws, passwords_[user]);
+    inside_ = mine.address();
+  }
+
+  [[nodiscard]] kafka_options as(const std::string& user) const {
+    kafka_options made;
+    made.bootstrap = address_;
+    made.instance = "one";
+    made.properties = {{"security.protocol", "SASL_SSL"},
+                       {"sasl.mechanisms", "PLAIN"},
+                       {"sasl.username", user},
+                       {"ssl.ca.location", authority_}};
+    made.secrets = {{"sasl.password", passwords_.at(user)}};
+    return made;
+  }
+
+  std::string address_, inside_, authority_;
+  std::map<std::string, std::string> passwords_;
+};
+
+TEST_F(kafka_secured_test, WritesAndReadsWithTlsAndSasl) {
+  log_ = open(as("admin"));
+  const auto in = topic("in");
+  group_ = test::name_of_its_own("app");
+  must(commit(*log_, in, 1, in, {{"a", "1"}}));
+  EXPECT_THAT(read_to_end(*log_, in), testing::ElementsAre("0 a=1"));
+}
+
+TEST_F(kafka_secured_test, SaysThatThePasswordIsRefusedAndNeverWhichOneItWas) {
+  auto wrong = as("admin");
+  wrong.secrets["sasl.password"] = "hunter2";
+  std::string lines;
+  std::mutex mutex;
+  wrong.on_line = [&](int, std::string_view text) {
+    const std::lock_guard lock(mutex);
+    lines.append(text).append("\n");
+  };
+  const auto opened = open_kafka_log(wrong);
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().code, errc::invalid);
+  EXPECT_THAT(opened.error().message, AllOf(HasSubstr("refuses this client"),
+                                            HasSubstr("uthentication"), HasSubstr("log.secrets")));
+  EXPECT_THAT(opened.error().message + lines, Not(HasSubstr("hunter2")));
+}
+
+TEST_F(kafka_secured_test, SaysThatTheCertificateIsNotTrusted) {
+  auto untrusting = as("admin");
+  untrusting.properties.erase("ssl.ca.location");
+  const auto opened = open_kafka_log(untrusting);
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().code, errc::invalid);
+  EXPECT_THAT(opened.error().message, HasSubstr("ssl."));
+}
+
+TEST_F(kafka_secured_test, SaysWhatAUserMayNotDo) {
+  log_ = open(as("admin"));
+  const auto in = topic("in");
+  append(*log_, in, 0, {{"a", "1"}});
+  const auto guest = open(as("guest"));
+  record_block block;
+  const auto read = guest->fetch(in, 0, 0, {}, block);
+  ASSERT_FALSE(read);
+  EXPECT_EQ(read.error().code, errc::invalid);
+  EXPECT_THAT(read.error().message, AllOf(HasSubstr(in), HasSubstr("kafka-acls")));
+  const auto group = guest->committed("somebody", in);
+  ASSERT_FALSE(group);
+  EXPECT_EQ(group.error().code, errc::invalid);
+}
+
+}  // namespace
+}  // namespace sonder

@@ -1,0 +1,135 @@
+#include <thread>
+
+#include "log/kafka/kafka_fixture.h"
+
+namespace sonder {
+namespace {
+
+using testing::AnyOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+/// A worker as a flow is one: joined, with tasks, their state and their epochs.
+class kafka_group_test : public kafka_log_test {
+ protected:
+  void SetUp() override {
+    kafka_log_test::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    in_ = topic("in");
+    out_ = topic("out");
+  }
+
+  [[nodiscard]] group_request request() const {
+    return {.group = group_, .topics = {in_}, .stores = {"sums"}, .partitions = 1};
+  }
+
+  /// Joins, and waits until the only task is at hand.
+  [[nodiscard]] std::unique_ptr<group_member> join(log& on) const {
+    auto member = must(on.join(request()));
+    await([&] { return must(member->poll()).what == group_event::kind::assigned; },
+          "an assignment");
+    await([&] { return must(member->ready(0)); }, "the task's state");
+    return member;
+  }
+  static void await(const std::function<bool()>& claim, const char* what) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(40);
+    while (!claim()) {
+      if (std::chrono::steady_clock::now() > until)
+        throw std::runtime_error(std::string("no end of waiting for ") + what);
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  }
+
+  [[nodiscard]] status change(log& on, std::int64_t next, const std::string& key,
+                              std::optional<std::string> value) const {
+    epoch_changes epoch;
+    epoch.group = group_;
+    epoch.consumed.push_back({in_, 0, next});
+    epoch.state.push_back(
+        {"sums", 0, as_bytes(key), value ? std::optional(as_bytes(*value)) : std::nullopt});
+    return on.commit(epoch);
+  }
+  [[nodiscard]] std::optional<std::string> state_of(log& on, const std::string& key) const {
+    buffer value;
+    if (!must(on.state_get(group_, "sums", 0, as_bytes(key), value))) return std::nullopt;
+    return std::string(as_text({value.data(), value.size()}));
+  }
+
+  std::string in_, out_;
+};
+
+TEST_F(kafka_group_test, KeepsStateWithItsEpochs) {
+  auto member = join(*log_);
+  must(change(*log_, 1, "ana", "1"));
+  must(change(*log_, 2, "ben", "2"));
+  must(change(*log_, 3, "ben", std::nullopt));
+  EXPECT_EQ(state_of(*log_, "ana"), "1");
+  EXPECT_EQ(state_of(*log_, "ben"), std::nullopt);
+  EXPECT_THAT(must(log_->committed(group_, in_)), ElementsAre(3));
+}
+
+TEST_F(kafka_group_test, HasItsStateAgainAfterARestart) {
+  join(*log_).reset();
+  auto member = join(*log_);
+  must(change(*log_, 1, "ana", "1"));
+  member.reset();
+  log_.reset();
+  log_ = open(options());
+  member = join(*log_);
+  EXPECT_EQ(state_of(*log_, "ana"), "1");
+}
+
+TEST_F(kafka_group_test, HandsItsStateToAWorkerElsewhere) {
+  auto member = join(*log_);
+  must(change(*log_, 1, "ana", "1"));
+  must(change(*log_, 2, "ben", "2"));
+  must(change(*log_, 3, "ana", std::nullopt));
+  member.reset();
+  const auto elsewhere = open(options("two"));
+  member = join(*elsewhere);
+  EXPECT_EQ(state_of(*elsewhere, "ana"), std::nullopt);
+  EXPECT_EQ(state_of(*elsewhere, "ben"), "2");
+  member.reset();
+}
+
+TEST_F(kafka_group_test, ForgetsAnEpochThatItsGroupNoLongerTakes) {
+  auto with = options("slow");
+  with.session_timeout = with.max_poll_interval = std::chrono::milliseconds(2'000);
+  const auto slow = open(with);
+  auto late = join(*slow);
+  must(change(*slow, 1, "ana", "kept"));
+  // Nobody polls for the slow one, until its place is another's.
+  auto member = join(*log_);
+  must(change(*log_, 2, "ana", "by the successor"));
+  const auto done = change(*slow, 7, "ana", "by the one who lost it");
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, errc::unavailable) << done.error().message;
+  EXPECT_THAT(must(log_->committed(group_, in_)), ElementsAre(2));
+  EXPECT_EQ(state_of(*log_, "ana"), "by the successor");
+}
+
+TEST_F(kafka_group_test, CommitsOffsetsOfItsGroupWithoutTransactions) {
+  auto with = options();
+  with.guarantee = kafka_options::guarantee_kind::at_least_once;
+  log_.reset();
+  log_ = open(with);
+  auto member = join(*log_);
+  must(change(*log_, 4, "ana", "1"));
+  EXPECT_THAT(must(log_->committed(group_, in_)), ElementsAre(4));
+  EXPECT_EQ(state_of(*log_, "ana"), "1");
+  must(member->release());
+  const auto done = change(*log_, 5, "ana", "2");
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, errc::unavailable);
+  EXPECT_THAT(done.error().message, HasSubstr("taken this worker's tasks away"));
+}
+
+TEST_F(kafka_group_test, RefusesASecondMembershipOfOneProcess) {
+  auto member = join(*log_);
+  const auto second = log_->join(request());
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, errc::invalid);
+}
+
+}  // namespace
+}  // namespace sonder

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "log/kafka/kafka_log.h"
+
+namespace sonder::kafka {
+
+/// What a client instance is for.
+enum class client_role : std::uint8_t {
+  reader,       ///< fetches; no group
+  query,        ///< asks for offsets, topics, configurations, committed offsets
+  watermark,    ///< asks for ends that open transactions have reached: read_uncommitted
+  member,       ///< holds a place in the group
+  transaction,  ///< produces epochs
+  producer,     ///< produces outside epochs
+};
+
+struct property {
+  std::string name;
+  std::string value;
+};
+
+/// Whether the properties and secrets of `options` may be set. errc::invalid names the property and
+/// the reason.
+[[nodiscard]] status check_properties(const kafka_options& options);
+
+/// What an instance for `role` is configured with, in order: our defaults, then what the user says
+/// of it, then what may not be otherwise. `group`: for roles that know one. Secrets are not among
+/// them.
+[[nodiscard]] std::vector<property> properties_for(client_role role, const kafka_options& options,
+                                                   std::string_view group);
+
+/// Whether librdkafka knows it for this kind of instance: properties of producers mean nothing to
+/// consumers.
+[[nodiscard]] bool applies_to(std::string_view property, client_role role) noexcept;
+
+}  // namespace sonder::kafka

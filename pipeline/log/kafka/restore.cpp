@@ -1,0 +1,498 @@
+#include "log/kafka/restore.h"
+
+#include <librdkafka/rdkafka.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <thread>
+
+#include "log/kafka/changelog_reader.h"
+
+namespace sonder::kafka {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr int offsets_answer_max_ms = 500;  // an open transaction makes this question wait; other tasks want the thread
+constexpr milliseconds retry_pause(200);
+
+struct list_deleter {
+  void operator()(rd_kafka_topic_partition_list_t* list) const { rd_kafka_topic_partition_list_destroy(list); }
+};
+
+double seconds(steady_clock::duration of) {
+  return std::chrono::duration<double>(of).count();
+}
+
+// "1,234,567"
+std::string grouped(std::int64_t number) {
+  std::string text = std::to_string(number);
+  for (auto at = static_cast<std::ptrdiff_t>(text.size()) - 3; at > (number < 0 ? 1 : 0); at -= 3)
+    text.insert(static_cast<std::size_t>(at), ",");
+  return text;
+}
+
+struct store_of_group {
+  std::string name;
+  std::string changelog;
+  std::int64_t tombstone_ms = 0;
+};
+
+struct task {
+  enum class phase { offsets, state, ready, failed };
+  phase at = phase::offsets;
+  std::uint64_t turn = 0;              // which `begin` it belongs to
+  steady_clock::time_point since{};    // when it began to wait for offsets
+  steady_clock::time_point not_before{};
+  std::size_t stores_done = 0;
+  std::int64_t from = 0, reached = 0, mark = 0;  // of the store under way
+  std::string trouble;
+  std::optional<error> why_failed;
+};
+
+class group_restorer final : public restorer {
+ public:
+  group_restorer(const kafka_options& options, const group_request& request, client& member, local_state* state)
+      : options_(options), group_(request.group), topics_(request.topics), member_(member), state_(state) {}
+  ~group_restorer() override;
+
+  status prepare(const group_request& request, std::span<const topic_config> changelogs);
+
+  void begin(std::span<const std::int32_t> partitions) override;
+  void drop() override;
+  result<bool> ready(std::int32_t partition) override;
+  std::string waits_for() const override;
+  restore_counts counts() const override;
+
+ private:
+  class one_store;
+
+  void work();
+  [[nodiscard]] std::optional<std::int32_t> next_task();
+  [[nodiscard]] bool wanted(std::int32_t partition, std::uint64_t turn) const;
+  [[nodiscard]] status bring(std::int32_t partition, std::uint64_t turn);
+  [[nodiscard]] status wait_for_offsets(std::int32_t partition);
+  [[nodiscard]] status bring_store(const store_of_group& store, std::int32_t partition, std::uint64_t turn);
+  [[nodiscard]] result<bool> usable(const store_of_group& store, std::int32_t partition, const checkpoint& at,
+                                    const offset_range& range);
+  void ended(std::int32_t partition, std::uint64_t turn, const status& outcome);
+  void close_all();
+  void renew_all();
+  void set_trouble(std::int32_t partition, std::uint64_t turn, std::string trouble);
+
+  const kafka_options& options_;
+  const std::string group_;
+  const std::vector<std::string> topics_;
+  client& member_;
+  local_state* const state_;
+  std::vector<store_of_group> stores_;
+  std::unique_ptr<changelog_reader> reader_;  // null: no stores
+
+  mutable std::mutex mutex_;  // guards what follows
+  std::condition_variable changed_;
+  bool stopping_ = false;
+  std::uint64_t turn_ = 0;
+  std::map<std::int32_t, task> tasks_;
+  std::deque<std::int32_t> waiting_;
+  std::set<std::int32_t> running_;
+  restore_counts counts_;
+  std::int64_t spell_records_ = 0;  // of the restore that is running, or of the last one
+  steady_clock::time_point spell_began_{}, spell_ended_{};
+  std::int64_t renewed_at_ms_ = 0;
+  std::string cluster_;
+  std::vector<std::thread> threads_;
+};
+
+// Fills one store of one task from what the reader hands it.
+class group_restorer::one_store final : public changelog_reader::sink {
+ public:
+  one_store(group_restorer& owner, state_loader loader, checkpoint at, std::int32_t partition, std::uint64_t turn)
+      : owner_(owner), loader_(std::move(loader)), at_(std::move(at)), partition_(partition), turn_(turn) {}
+
+  void take(const changelog_reader::record& r) override {
+    if (!failed_) return;
+    if (r.has_value) {
+      loader_.put(r.key, r.value);
+    } else {
+      loader_.erase(r.key);
+    }
+    at_.next = r.offset + 1;
+    at_.timestamp_max_ms = std::max(at_.timestamp_max_ms, r.timestamp_ms);
+    bytes_ += r.key.size() + r.value.size();
+    ++records_;
+    if (bytes_ >= restore_limits::batch_bytes_max) write();
+  }
+
+  status pause(std::int64_t next) override {
+    at_.next = std::max(at_.next, next);
+    report();
+    return failed_;
+  }
+
+  bool cancelled() const override { return !owner_.wanted(partition_, turn_); }
+  void note(std::string trouble) override { owner_.set_trouble(partition_, turn_, std::move(trouble)); }
+
+  // `next` is the changelog's committed end.
+  status finish(std::int64_t next) {
+    SONDER_TRY(failed_);
+    at_.next = next;
+    // Also records of aborted transactions lie before that end, and none of them is newer than now.
+    at_.as_of_ms = owner_.state_->now_ms();
+    at_.timestamp_max_ms = std::max(at_.timestamp_max_ms, at_.as_of_ms);
+    report();
+    return loader_.finish(at_);
+  }
+
+ private:
+  void write() {
+    failed_ = loader_.write(at_);
+    report();
+  }
+
+  void report() {
+    const std::lock_guard lock(owner_.mutex_);
+    owner_.counts_.records += records_;
+    owner_.counts_.bytes += static_cast<std::int64_t>(bytes_);
+    owner_.spell_records_ += records_;
+    records_ = 0;
+    bytes_ = 0;
+    const auto found = owner_.tasks_.find(partition_);
+    if (found != owner_.tasks_.end() && found->second.turn == turn_) found->second.reached = at_.next;
+  }
+
+  group_restorer& owner_;
+  state_loader loader_;
+  checkpoint at_;
+  const std::int32_t partition_;
+  const std::uint64_t turn_;
+  std::size_t bytes_ = 0;
+  std::int64_t records_ = 0;
+  status failed_;
+};
+
+group_restorer::~group_restorer() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    ++turn_;
+    renew_all();
+    close_all();
+    tasks_.clear();
+    waiting_.clear();
+  }
+  changed_.notify_all();
+  for (auto& thread : threads_) thread.join();
+}
+
+status group_restorer::prepare(const group_request& request, std::span<const topic_config> changelogs) {
+  if (request.stores.size() != changelogs.size() || (state_ == nullptr && !request.stores.empty()))
+    return fail(errc::internal, "group \"" + group_ + "\": stores without changelogs or without a state folder");
+  for (std::size_t i = 0; i < changelogs.size(); ++i)
+    stores_.push_back({request.stores[i], changelogs[i].name, changelogs[i].tombstone_ms});
+  if (!stores_.empty()) {
+    auto reader = changelog_reader::over(options_);
+    if (!reader) return tl::unexpected<error>(std::move(reader).error());
+    reader_ = std::move(*reader);
+  }
+  const int threads = std::clamp(request.partitions, 1, restore_limits::threads);
+  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
+  return {};
+}
+
+// ---- what the member's thread calls ----
+
+void group_restorer::begin(std::span<const std::int32_t> partitions) {
+  {
+    const std::lock_guard lock(mutex_);
+    ++turn_;
+    close_all();
+    tasks_.clear();
+    waiting_.clear();
+    const auto now = steady_clock::now();
+    for (const auto partition : partitions) {
+      auto& made = tasks_[partition];
+      made.turn = turn_;
+      made.since = now;
+      waiting_.push_back(partition);
+    }
+    spell_records_ = 0;
+    spell_began_ = now;
+    spell_ended_ = {};
+    renewed_at_ms_ = state_ == nullptr ? 0 : state_->now_ms();
+  }
+  changed_.notify_all();
+}
+
+void group_restorer::drop() {
+  const std::lock_guard lock(mutex_);
+  ++turn_;
+  renew_all();
+  close_all();
+  tasks_.clear();
+  waiting_.clear();
+}
+
+result<bool> group_restorer::ready(std::int32_t partition) {
+  const std::lock_guard lock(mutex_);
+  const auto found = tasks_.find(partition);
+  if (found == tasks_.end())
+    return fail(errc::internal, "group \"" + group_ + "\": task " + std::to_string(partition) + " is not this worker's");
+  if (found->second.why_failed) return tl::unexpected<error>(*found->second.why_failed);
+  return found->second.at == task::phase::ready;
+}
+
+std::string group_restorer::waits_for() const {
+  const std::lock_guard lock(mutex_);
+  const task* shown = nullptr;
+  std::int32_t which = 0;
+  int others = -1;
+  for (const auto& [partition, t] : tasks_) {
+    if (t.at == task::phase::ready) continue;
+    ++others;
+    const bool tells_more = shown == nullptr || (shown->trouble.empty() && !t.trouble.empty()) ||
+                            (shown->trouble.empty() && shown->at == task::phase::offsets && t.at == task::phase::state);
+    if (!tells_more) continue;
+    shown = &t;
+    which = partition;
+  }
+  if (shown == nullptr) return {};
+  std::string text = shown->at == task::phase::offsets ? "committed offsets of task " : "state of task ";
+  text += std::to_string(which);
+  if (shown->at == task::phase::state && shown->mark > shown->from) {
+    const auto whole = shown->mark - shown->from;
+    const auto done = std::clamp<std::int64_t>(shown->reached - shown->from, 0, whole);
+    text += ": " + std::to_string(done * 100 / whole) + " % of " + grouped(whole);
+  }
+  if (!shown->trouble.empty()) text += " (" + shown->trouble + ")";
+  if (others > 0) text += ", and " + std::to_string(others) + (others == 1 ? " more task" : " more tasks");
+  return text;
+}
+
+restore_counts group_restorer::counts() const {
+  const std::lock_guard lock(mutex_);
+  auto now = counts_;
+  now.tasks_waiting = std::count_if(tasks_.begin(), tasks_.end(),
+                                    [](const auto& t) { return t.second.at != task::phase::ready; });
+  const auto until = spell_ended_ == steady_clock::time_point{} ? steady_clock::now() : spell_ended_;
+  if (spell_records_ > 0 && until > spell_began_)
+    now.records_per_second = static_cast<double>(spell_records_) / seconds(until - spell_began_);
+  return now;
+}
+
+// mutex_ is held.
+void group_restorer::close_all() {
+  for (const auto& [partition, t] : tasks_) {
+    for (const auto& store : stores_) state_->close(group_, store.name, partition);
+  }
+}
+
+// mutex_ is held. Tasks that are ready stand at their changelog's end as long as they are this process's. A process that
+// stood still for long (SIGSTOP, a suspended machine) cannot know whether they are: it leaves its checkpoints as old as they
+// are.
+void group_restorer::renew_all() {
+  if (state_ == nullptr) return;
+  const auto now = state_->now_ms();
+  const auto elapsed = now - renewed_at_ms_;
+  if (elapsed < 0 || elapsed > 2 * milliseconds(restore_limits::renew_interval).count()) return;
+  renewed_at_ms_ = now;
+  for (const auto& [partition, t] : tasks_) {
+    if (t.at != task::phase::ready) continue;
+    for (const auto& store : stores_) {
+      // What cannot be noted now costs a rebuild at worst; a disk that fails shows itself at the next epoch.
+      if (!state_->renew(group_, store.name, partition)) return;
+    }
+  }
+}
+
+void group_restorer::set_trouble(std::int32_t partition, std::uint64_t turn, std::string trouble) {
+  const std::lock_guard lock(mutex_);
+  const auto found = tasks_.find(partition);
+  if (found != tasks_.end() && found->second.turn == turn) found->second.trouble = std::move(trouble);
+}
+
+bool group_restorer::wanted(std::int32_t partition, std::uint64_t turn) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = tasks_.find(partition);
+  return !stopping_ && found != tasks_.end() && found->second.turn == turn;
+}
+
+// ---- what its threads do ----
+
+// mutex_ is held. A task that is still being worked on for an earlier turn comes later.
+std::optional<std::int32_t> group_restorer::next_task() {
+  const auto now = steady_clock::now();
+  const auto found = std::find_if(waiting_.begin(), waiting_.end(), [&](std::int32_t partition) {
+    return !running_.contains(partition) && tasks_.at(partition).not_before <= now;
+  });
+  if (found == waiting_.end()) return std::nullopt;
+  const auto partition = *found;
+  waiting_.erase(found);
+  return partition;
+}
+
+void group_restorer::work() {
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    const auto partition = next_task();
+    if (!partition) {
+      const auto pause = waiting_.empty() ? milliseconds(restore_limits::renew_interval) : retry_pause;
+      if (changed_.wait_for(lock, pause) == std::cv_status::timeout && waiting_.empty() && state_ != nullptr &&
+          state_->now_ms() - renewed_at_ms_ >= milliseconds(restore_limits::renew_interval).count())
+        renew_all();
+      continue;
+    }
+    const auto turn = tasks_.at(*partition).turn;
+    running_.insert(*partition);
+    lock.unlock();
+    const auto outcome = bring(*partition, turn);
+    lock.lock();
+    running_.erase(*partition);
+    ended(*partition, turn, outcome);
+    changed_.notify_all();
+  }
+}
+
+// mutex_ is held.
+void group_restorer::ended(std::int32_t partition, std::uint64_t turn, const status& outcome) {
+  const auto found = tasks_.find(partition);
+  if (found == tasks_.end() || found->second.turn != turn) return;
+  auto& t = found->second;
+  if (outcome) {
+    for (const auto& store : stores_) {
+      // Under the lock, so that no `begin` or `drop` comes in between.
+      if (const auto opened = state_->open(group_, store.name, partition); !opened) t.why_failed = opened.error();
+    }
+    t.at = t.why_failed ? task::phase::failed : task::phase::ready;
+    t.trouble.clear();
+    ++counts_.tasks_ready;
+    const bool all = std::all_of(tasks_.begin(), tasks_.end(), [](const auto& other) { return other.second.at == task::phase::ready; });
+    if (all) spell_ended_ = steady_clock::now();
+    return;
+  }
+  const auto& why = outcome.error();
+  const auto waited = steady_clock::now() - t.since;
+  // A broker that has just started may not know its topics yet.
+  const bool passing = why.code == errc::unavailable || why.code == errc::io || why.code == errc::cancelled ||
+                       (why.code == errc::not_found && waited < restore_limits::missing_topic_max);
+  const bool too_long = t.at == task::phase::offsets && waited > restore_limits::stable_offsets_max;
+  if (!passing || too_long) {
+    t.why_failed = why;
+    t.at = task::phase::failed;
+    return;
+  }
+  t.trouble = why.message;
+  t.not_before = steady_clock::now() + retry_pause;
+  waiting_.push_back(partition);
+}
+
+status group_restorer::bring(std::int32_t partition, std::uint64_t turn) {
+  std::size_t done = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = tasks_.find(partition);
+    if (found == tasks_.end() || found->second.turn != turn) return fail(errc::cancelled, "not wanted any more");
+    done = found->second.stores_done;
+  }
+  if (state_ != nullptr) SONDER_TRY(state_->recover());
+  if (done == 0) SONDER_TRY(wait_for_offsets(partition));
+  for (; done < stores_.size(); ++done) {
+    SONDER_TRY(bring_store(stores_[done], partition, turn));
+    const std::lock_guard lock(mutex_);
+    const auto found = tasks_.find(partition);
+    if (found == tasks_.end() || found->second.turn != turn) return fail(errc::cancelled, "not wanted any more");
+    found->second.stores_done = done + 1;
+  }
+  return {};
+}
+
+// Offsets that no open transaction can change any more: the brokers answer once markers of those that hold offsets of these
+// partitions are written (KIP-447).
+status group_restorer::wait_for_offsets(std::int32_t partition) {
+  std::unique_ptr<rd_kafka_topic_partition_list_t, list_deleter> asked(
+      rd_kafka_topic_partition_list_new(static_cast<int>(topics_.size())));
+  for (const auto& topic : topics_) rd_kafka_topic_partition_list_add(asked.get(), topic.c_str(), partition);
+  auto code = rd_kafka_committed(member_.get(), asked.get(), offsets_answer_max_ms);
+  for (int i = 0; code == RD_KAFKA_RESP_ERR_NO_ERROR && i < asked->cnt; ++i) code = asked->elems[i].err;
+  if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return {};
+  const std::string place = "group \"" + group_ + "\", task " + std::to_string(partition);
+  if (code == RD_KAFKA_RESP_ERR__TIMED_OUT || code == RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT) {
+    return fail(errc::unavailable, place + ": its committed offsets are held by a transaction of another worker that is still "
+                                           "open, or the group's coordinator does not answer");
+  }
+  return member_.fail(code, place + ": cannot learn its committed offsets");
+}
+
+result<bool> group_restorer::usable(const store_of_group& store, std::int32_t partition, const checkpoint& at,
+                                    const offset_range& range) {
+  const auto age = state_->now_ms() - at.as_of_ms;
+  // Tombstones that the state has not seen may have been compacted away: what they deleted would live again.
+  if (age > store.tombstone_ms / 2) return false;
+  if (at.next < range.first || at.next > range.end) return false;
+  const auto newer = reader_->first_after(store.changelog, partition, at.timestamp_max_ms);
+  if (!newer) return tl::unexpected<error>(newer.error());
+  // Before the checkpoint lies something newer than all that was there: the topic has been deleted and made again.
+  return *newer < 0 || *newer >= at.next;
+}
+
+status group_restorer::bring_store(const store_of_group& store, std::int32_t partition, std::uint64_t turn) {
+  auto cluster = reader_->cluster_id();
+  if (!cluster) return tl::unexpected<error>(std::move(cluster).error());
+  const auto range = reader_->range(store.changelog, partition);
+  if (!range) return tl::unexpected<error>(range.error());
+  auto found = state_->find_checkpoint(group_, store.name, partition);
+  if (!found) return tl::unexpected<error>(std::move(found).error());
+  checkpoint at{range->first, 0, 0, *cluster};
+  bool keep = *found && (*found)->cluster_id == *cluster;
+  if (keep) {
+    const auto fits = usable(store, partition, **found, *range);
+    if (!fits) return tl::unexpected<error>(fits.error());
+    keep = *fits;
+  }
+  if (keep) {
+    at = **found;
+  } else {
+    SONDER_TRY(state_->wipe(group_, store.name, partition));
+    // Its checkpoints are as old as the reading: the tombstones that count are those written from now on.
+    at.as_of_ms = state_->now_ms();
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    if (*found && !keep) ++counts_.rebuilt;
+    const auto t = tasks_.find(partition);
+    if (t == tasks_.end() || t->second.turn != turn) return fail(errc::cancelled, "not wanted any more");
+    t->second.at = task::phase::state;
+    t->second.from = t->second.reached = at.next;
+    t->second.mark = range->end;
+    t->second.trouble.clear();
+  }
+  auto loader = state_loader::for_task(*state_, group_, store.name, partition);
+  if (!loader) return tl::unexpected<error>(std::move(loader).error());
+  const auto from = at.next;
+  one_store filling(*this, std::move(*loader), std::move(at), partition, turn);
+  if (from >= range->end) return filling.finish(range->end);
+  const auto end = reader_->read(store.changelog, partition, from, range->end, filling);
+  if (!end) return tl::unexpected<error>(end.error());
+  if (*end >= 0) return filling.finish(*end);
+  // The log has moved on under the reading.
+  SONDER_TRY(state_->wipe(group_, store.name, partition));
+  return fail(errc::unavailable, "changelog \"" + store.changelog + "\", partition " + std::to_string(partition) +
+                                     ": lost records while they were read; begins anew");
+}
+
+}  // namespace
+
+result<std::unique_ptr<restorer>> restorer::over(const kafka_options& options, const group_request& request,
+                                                 std::span<const topic_config> changelogs, client& member, local_state* state) {
+  auto made = std::make_unique<group_restorer>(options, request, member, state);
+  SONDER_TRY(made->prepare(request, changelogs));
+  return std::unique_ptr<restorer>(std::move(made));
+}
+
+}  // namespace sonder::kafka

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "log/group.h"
+#include "log/kafka/kafka_log.h"
+#include "log/kafka/local_state.h"
+
+namespace sonder::kafka {
+
+class client;
+
+/// Bounds of restoring.
+struct restore_limits {
+  static constexpr int threads = 4;                                  ///< stores of tasks read at once
+  static constexpr std::chrono::seconds stable_offsets_max{300};     ///< how long an open transaction may hold a task back
+  static constexpr std::chrono::seconds missing_topic_max{30};       ///< until a changelog that is not there is an error
+  static constexpr std::chrono::seconds renew_interval{300};         ///< of checkpoints of tasks that stand still
+  static constexpr std::size_t batch_bytes_max = 8 << 20;            ///< of one write; each thread holds two
+  static constexpr std::int64_t small_records_max = 20'000;          ///< up to which a restore goes through the write-ahead log
+};
+
+/// What has been restored since the start of the process; for metrics.
+struct restore_counts {
+  std::int64_t records = 0;        ///< changelog records applied, tombstones included
+  std::int64_t bytes = 0;          ///< their keys and values
+  std::int64_t tasks_ready = 0;    ///< tasks made ready, again and again
+  std::int64_t tasks_waiting = 0;  ///< now
+  std::int64_t rebuilt = 0;        ///< stores of tasks whose state was thrown away and built anew
+  double records_per_second = 0;   ///< of the restore that is running, or of the last one
+};
+
+/// Brings the tasks of a group to their committed state, in the background and in parallel.
+///
+/// For each task in this order, which the design prescribes (KAFKA-10167): committed offsets that no open transaction can
+/// change any more; then, store by store, the changelog's high watermark with uncommitted records; then committed records
+/// until the reader stands at or past that mark. A checkpoint of another cluster or incarnation, out of the log's range, or
+/// older than half of the topic's delete.retention.ms is thrown away with its state.
+///
+/// Thread-safe. What fails for a while is tried again, and `waits_for` says what; what cannot succeed is an error of `ready`.
+class restorer {
+ public:
+  /// `member` is the group's consumer, isolation read_committed. `changelogs` are those of `request.stores`, in that order. All
+  /// that is lent outlives the restorer; `state` may be null where the request names no stores.
+  [[nodiscard]] static result<std::unique_ptr<restorer>> over(const kafka_options& options, const group_request& request,
+                                                              std::span<const topic_config> changelogs, client& member,
+                                                              local_state* state);
+  virtual ~restorer() = default;
+
+  /// These are the tasks now, none of them ready yet. Does not block.
+  virtual void begin(std::span<const std::int32_t> partitions) = 0;
+  /// No tasks now. Does not block either; a thread that works for one ends soon, and what it still writes is true.
+  virtual void drop() = 0;
+  [[nodiscard]] virtual result<bool> ready(std::int32_t partition) = 0;
+  [[nodiscard]] virtual std::string waits_for() const = 0;
+  [[nodiscard]] virtual restore_counts counts() const = 0;
+};
+
+}  // namespace sonder::kafka

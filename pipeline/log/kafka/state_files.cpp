@@ -1,0 +1,281 @@
+#include "log/kafka/state_files.h"
+
+#include <fcntl.h>
+#include <rocksdb/cache.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/options.h>
+#include <rocksdb/table.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <utility>
+
+namespace sonder::kafka {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view format_word = "sonder-state ";
+constexpr std::size_t note_bytes_max = 64;
+constexpr std::size_t wal_bytes_max = 256 << 20;
+constexpr std::size_t manifest_bytes_max = 16 << 20;
+constexpr std::size_t info_log_bytes_max = 1 << 20;
+constexpr std::size_t info_logs_max = 2;
+constexpr int memtables_max = 3;
+constexpr int open_files_max = 512;
+constexpr int background_jobs_max = 2;
+constexpr int bloom_bits_per_key = 10;
+
+tl::unexpected<error> io_error(const fs::path& where, std::string_view doing) {
+  return fail(errc::io, where.string() + ": " + std::string(doing) + ": " + std::strerror(errno));
+}
+
+std::string read_note(int fd) {
+  char text[note_bytes_max];
+  const ssize_t got = ::pread(fd, text, sizeof text, 0);
+  std::string note(text, got > 0 ? static_cast<std::size_t>(got) : 0);
+  while (!note.empty() && note.back() == '\n') note.pop_back();
+  return note;
+}
+
+bool write_note(int fd, std::string_view text) {
+  return ::ftruncate(fd, 0) == 0 && ::pwrite(fd, text.data(), text.size(), 0) == static_cast<ssize_t>(text.size());
+}
+
+// Written beside and renamed, so that a crash leaves no half a note.
+status write_format(const fs::path& folder) {
+  const fs::path fresh = folder / "format.new";
+  const int fd = ::open(fresh.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
+  if (fd < 0) return io_error(fresh, "cannot create");
+  const bool whole =
+      write_note(fd, std::string(format_word) + std::to_string(state_format_version) + "\n") && ::fsync(fd) == 0;
+  const int cause = errno;
+  ::close(fd);
+  errno = cause;
+  if (!whole) return io_error(fresh, "cannot write");
+  if (::rename(fresh.c_str(), (folder / "format").c_str()) != 0) return io_error(fresh, "cannot rename");
+  return {};
+}
+
+rocksdb::Options database_options(const local_state_options& options) {
+  rocksdb::Options o;
+  o.create_if_missing = true;
+  o.write_buffer_size = options.memtable_bytes;
+  o.max_write_buffer_number = memtables_max;
+  o.max_total_wal_size = wal_bytes_max;
+  o.max_manifest_file_size = manifest_bytes_max;
+  o.max_background_jobs = background_jobs_max;
+  o.max_open_files = open_files_max;
+  o.info_log_level = rocksdb::WARN_LEVEL;
+  o.max_log_file_size = info_log_bytes_max;
+  o.keep_log_file_num = info_logs_max;
+  o.stats_dump_period_sec = 0;
+  o.stats_persist_period_sec = 0;
+  // Fresh data is rewritten soon: it pays to compress only what has settled.
+  o.level_compaction_dynamic_level_bytes = true;
+  o.compression_per_level = {rocksdb::kNoCompression, rocksdb::kNoCompression, rocksdb::kLZ4Compression};
+  // What a power cut left of the log is good up to its first damage: an older checkpoint, from which the changelog goes on.
+  o.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = rocksdb::NewLRUCache(options.cache_bytes);
+  table.cache_index_and_filter_blocks = true;
+  table.format_version = 5;
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(bloom_bits_per_key));
+  o.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  return o;
+}
+
+template <class T>
+void put_big(std::string& to, T value) {
+  for (int shift = static_cast<int>(sizeof value) * 8 - 8; shift >= 0; shift -= 8)
+    to.push_back(static_cast<char>(static_cast<std::uint64_t>(value) >> shift));
+}
+template <class T>
+T get_big(std::string_view from) {
+  std::uint64_t value = 0;
+  for (std::size_t i = 0; i < sizeof(T); ++i) value = value << 8 | static_cast<std::uint8_t>(from[i]);
+  return static_cast<T>(value);
+}
+
+}  // namespace
+
+// ---- folder ----
+
+result<folder_lock> folder_lock::take(const fs::path& folder) {
+  const fs::path path = folder / "state.lock";
+  const int fd = ::open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+  if (fd < 0) return io_error(path, "cannot open");
+  if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    const int cause = errno;
+    const std::string holder = read_note(fd);
+    ::close(fd);
+    errno = cause;
+    if (cause != EWOULDBLOCK) return io_error(path, "cannot lock");
+    return fail(errc::unavailable, "state folder " + folder.string() + ": process " +
+                                       (holder.empty() ? "of unknown id" : holder) +
+                                       " has it already; workers need a folder each: stop that one, or give this one another");
+  }
+  if (!write_note(fd, std::to_string(::getpid()) + "\n")) {
+    auto failed = io_error(path, "cannot write");
+    ::close(fd);
+    return failed;
+  }
+  return folder_lock(fd);
+}
+
+folder_lock::folder_lock(folder_lock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+
+folder_lock& folder_lock::operator=(folder_lock&& other) noexcept {
+  std::swap(fd_, other.fd_);
+  return *this;
+}
+
+folder_lock::~folder_lock() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+status check_state_format(const fs::path& folder) {
+  const fs::path path = folder / "format";
+  const std::string place = "state folder " + folder.string();
+  const std::string way_out = "; move the folder away, and state is rebuilt from its changelogs";
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) {
+    if (errno != ENOENT) return io_error(path, "cannot read");
+    std::error_code ignored;
+    if (fs::exists(folder / "db" / "CURRENT", ignored))
+      return fail(errc::corrupt, place + ": has a database but no file `format`" + way_out);
+    return write_format(folder);
+  }
+  const std::string note = read_note(fd);
+  ::close(fd);
+  int version = 0;
+  if (note.starts_with(format_word)) std::from_chars(note.data() + format_word.size(), note.data() + note.size(), version);
+  if (version <= 0) return fail(errc::corrupt, path.string() + ": does not say `sonder-state <version>`" + way_out);
+  if (version > state_format_version) {
+    return fail(errc::unsupported, place + ": has format " + std::to_string(version) + ", this program knows up to " +
+                                       std::to_string(state_format_version) + "; use a newer sonder, or another folder");
+  }
+  return {};
+}
+
+// ---- keys and values ----
+
+void put_task_prefix(std::string& to, char kind, std::uint32_t number, std::int32_t partition) {
+  to.push_back(kind);
+  put_big(to, number);
+  put_big(to, static_cast<std::uint32_t>(partition));
+}
+
+std::string encode_checkpoint(const checkpoint& at) {
+  std::string to;
+  put_big(to, at.next);
+  put_big(to, at.timestamp_max_ms);
+  put_big(to, at.as_of_ms);
+  to.append(at.cluster_id);
+  return to;
+}
+
+std::optional<checkpoint> decode_checkpoint(std::string_view from) {
+  constexpr std::size_t numbers = 3 * sizeof(std::int64_t);
+  if (from.size() < numbers) return std::nullopt;
+  return checkpoint{get_big<std::int64_t>(from), get_big<std::int64_t>(from.substr(8)), get_big<std::int64_t>(from.substr(16)),
+                    std::string(from.substr(numbers))};
+}
+
+// ---- database ----
+
+state_files::state_files(fs::path where, local_state_options how, folder_lock lock)
+    : folder(std::move(where)), options(std::move(how)), lock_(std::move(lock)) {}
+
+state_files::~state_files() {
+  if (db) db->Close();
+}
+
+status state_files::open_database() {
+  rocksdb::DB* opened = nullptr;
+  const auto outcome = rocksdb::DB::Open(database_options(options), (folder / "db").string(), &opened);
+  if (!outcome.ok()) return failed("cannot open the database", outcome);
+  db.reset(opened);
+  write_failed = false;
+  std::unique_ptr<rocksdb::Iterator> at(db->NewIterator(rocksdb::ReadOptions()));
+  for (at->Seek("n"); at->Valid() && at->key().starts_with("n"); at->Next()) {
+    const std::string_view key = std::string_view(at->key().data(), at->key().size()).substr(1);
+    const std::size_t group_bytes = key.size() < 2 ? SIZE_MAX - 2 : get_big<std::uint16_t>(key);
+    if (key.size() < 2 + group_bytes || at->value().size() != sizeof(std::uint32_t))
+      return fail(errc::corrupt, "state folder " + folder.string() + ": the list of stores is damaged; move the folder away, "
+                                                                    "and state is rebuilt from its changelogs");
+    stores[std::string(key.substr(2, group_bytes))][std::string(key.substr(2 + group_bytes))].number =
+        get_big<std::uint32_t>({at->value().data(), at->value().size()});
+  }
+  if (!at->status().ok()) return failed("cannot read the list of stores", at->status());
+  return {};
+}
+
+result<state_files::store_entry*> state_files::number(std::string_view group, std::string_view store) {
+  if (auto* found = find(group, store)) return found;
+  std::uint32_t next = 0;
+  for (const auto& [name, of_group] : stores) {
+    for (const auto& [other, entry] : of_group) next = std::max(next, entry.number + 1);
+  }
+  std::string key = "n";
+  put_big(key, static_cast<std::uint16_t>(group.size()));
+  key.append(group).append(store);
+  std::string value;
+  put_big(value, next);
+  rocksdb::WriteBatch batch;
+  batch.Put(key, value);
+  SONDER_TRY(write(batch, true));
+  auto& made = stores[std::string(group)][std::string(store)];
+  made.number = next;
+  return &made;
+}
+
+state_files::store_entry* state_files::find(std::string_view group, std::string_view store) {
+  const auto of_group = stores.find(group);
+  if (of_group == stores.end()) return nullptr;
+  const auto found = of_group->second.find(store);
+  return found == of_group->second.end() ? nullptr : &found->second;
+}
+
+state_files::task_state* state_files::find_open(std::string_view group, std::string_view store, std::int32_t partition,
+                                                std::uint32_t& number_out) {
+  auto* found = find(group, store);
+  if (found == nullptr || partition < 0 || static_cast<std::size_t>(partition) >= found->tasks.size()) return nullptr;
+  auto& task = found->tasks[static_cast<std::size_t>(partition)];
+  number_out = found->number;
+  return task.open ? &task : nullptr;
+}
+
+status state_files::write(rocksdb::WriteBatch& batch, bool logged) {
+  if (!db || write_failed) {
+    return fail(errc::io, "state folder " + folder.string() + ": closed since a write failed; it is opened again at the next restore");
+  }
+  rocksdb::WriteOptions how;
+  how.disableWAL = !logged;
+  how.memtable_insert_hint_per_batch = !logged;  // a restore's batches are sorted
+  const auto outcome = db->Write(how, &batch);
+  if (outcome.ok()) return {};
+  write_failed = true;
+  return failed("cannot write", outcome);
+}
+
+status state_files::flush() {
+  const auto outcome = db->Flush(rocksdb::FlushOptions());
+  if (outcome.ok()) return {};
+  write_failed = true;
+  return failed("cannot write", outcome);
+}
+
+tl::unexpected<error> state_files::failed(std::string_view doing, const rocksdb::Status& why) const {
+  const std::string place = "state folder " + folder.string() + ": " + std::string(doing) + ": " + why.ToString();
+  if (why.IsNoSpace() || why.ToString().find("No space left") != std::string::npos)
+    return fail(errc::io, place + "; free space, then work goes on by itself");
+  if (why.IsCorruption())
+    return fail(errc::corrupt, place + "; move the folder away, and state is rebuilt from its changelogs");
+  return fail(errc::io, place);
+}
+
+}  // namespace sonder::kafka

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "log/kafka/client.h"
+#include "log/log.h"
+
+namespace sonder::kafka {
+
+/// Topics of the cluster: made, described, compared. Thread-safe; every call may take as long as
+/// `request_timeout`.
+class topics {
+ public:
+  /// Both outlive it; `asks` is polled by nobody else.
+  topics(const kafka_options& options, client& asks) : options_(options), asks_(asks) {}
+
+  /// As in the port. Also errc::not_found where the topic is missing and the configuration does not
+  /// let us make it, and errc::exists where it has fewer replicas than asked for.
+  [[nodiscard]] status create(const topic_config& topic);
+  [[nodiscard]] result<topic_config> describe(std::string_view topic);
+  /// Without Kafka's own (`__consumer_offsets`, `__transaction_state`).
+  [[nodiscard]] result<std::vector<topic_config>> all();
+  /// Asked of the broker once a topic: partition numbers that change under a running worker are an
+  /// error wherever they matter.
+  [[nodiscard]] result<std::int32_t> partitions_of(std::string_view topic);
+  /// errc::not_found or errc::invalid where there is no such partition.
+  [[nodiscard]] status check_partition(std::string_view topic, std::int32_t partition);
+
+ private:
+  struct found_topic {
+    topic_config config;
+    std::int32_t replicas = 0;  ///< of the partition that has fewest
+    bool led = true;            ///< every partition has a leader
+  };
+  [[nodiscard]] result<std::vector<found_topic>> look_up(const std::string* only);
+  [[nodiscard]] status add_configs(std::vector<found_topic>& to);
+  [[nodiscard]] status make(const topic_config& topic);
+  [[nodiscard]] status make(const topic_config& topic, bool from_any_time);
+  [[nodiscard]] status wait_until_led(const topic_config& topic);
+  [[nodiscard]] status compare(const topic_config& asked, const found_topic& found) const;
+  [[nodiscard]] std::string place(std::string_view topic) const;
+  [[nodiscard]] int timeout_ms() const {
+    return static_cast<int>(options_.request_timeout.count());
+  }
+
+  const kafka_options& options_;
+  client& asks_;
+  std::mutex known_mutex_;
+  std::map<std::string, std::int32_t, std::less<>> known_;  ///< guarded by known_mutex_
+};
+
+}  // namespace sonder::kafka

@@ -1,0 +1,95 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "log/kafka/client.h"
+#include "log/kafka/local_state.h"
+#include "log/kafka/topics.h"
+#include "log/log.h"
+
+struct rd_kafka_consumer_group_metadata_s;
+struct rd_kafka_error_s;
+
+namespace sonder::kafka {
+
+class producer;
+
+/// Writes epochs as transactions, and records outside epochs.
+///
+/// Thread-safe; epochs follow one another. README.md has the table of what it does at each error of
+/// the protocol. A commit takes at most `transaction_timeout`, twice `request_timeout` and the time
+/// that librdkafka needs to end a client.
+class writer {
+ public:
+  /// Both outlive it. No broker is asked before the first write.
+  writer(const kafka_options& options, topics& known);
+  ~writer();
+  writer(const writer&) = delete;
+  writer& operator=(const writer&) = delete;
+
+  /// Takes the transactional id of the group and the instance, under exactly_once: whoever had it
+  /// is fenced, and what it left open is aborted before this returns. errc::unavailable: no
+  /// coordinator answers.
+  [[nodiscard]] status take_over(std::string_view group);
+
+  /// Writes one epoch, with state changes into their changelogs, and puts where these ended into
+  /// `reached`. `member` is the group's metadata of the assignment that the epoch worked under.
+  /// Under at_least_once offsets are the caller's to commit, after this.
+  [[nodiscard]] status commit(const epoch_changes& epoch,
+                              const rd_kafka_consumer_group_metadata_s* member,
+                              std::vector<changelog_position>& reached);
+
+  /// As in the port.
+  [[nodiscard]] status append(std::span<const produced_batch> batches);
+
+  [[nodiscard]] bool writes_for(std::string_view group);
+  [[nodiscard]] std::string transactional_id(std::string_view group) const;
+
+ private:
+  using clock = std::chrono::steady_clock;
+
+  [[nodiscard]] status check(std::span<const produced_batch> batches);
+  [[nodiscard]] status check_changes(const epoch_changes& epoch);
+  [[nodiscard]] result<std::int64_t> record_bytes_max(std::string_view topic);
+  [[nodiscard]] status make_transactional();
+  [[nodiscard]] result<producer*> outside_epochs();
+  [[nodiscard]] status write_transaction(const epoch_changes& epoch,
+                                         const rd_kafka_consumer_group_metadata_s* member,
+                                         std::vector<changelog_position>& reached);
+  [[nodiscard]] status write_plainly(producer& on, const epoch_changes& epoch,
+                                     std::vector<changelog_position>& reached);
+  [[nodiscard]] status end_failed(rd_kafka_error_s* from, std::string_view doing);
+  [[nodiscard]] status end_failed(error why, bool abort);
+  [[nodiscard]] status send_offsets(const epoch_changes& epoch,
+                                    const rd_kafka_consumer_group_metadata_s* member);
+  [[nodiscard]] std::chrono::milliseconds left() const;
+  void step(std::string_view name) const {
+    if (options_.on_step) options_.on_step(name);
+  }
+
+  const kafka_options& options_;
+  topics& topics_;
+  std::string instance_;
+
+  std::mutex epoch_mutex_;
+  std::string group_;                        ///< guarded by epoch_mutex_, as all down to `began_`
+  std::unique_ptr<producer> transactional_;  ///< null: to be made before the next epoch
+  bool fenced_ = false;                      ///< for good
+  clock::time_point began_;                  ///< the transaction under way
+
+  std::mutex append_mutex_;
+  std::unique_ptr<producer> plain_;  ///< guarded by append_mutex_
+
+  std::mutex sizes_mutex_;
+  std::map<std::string, std::int64_t, std::less<>> sizes_;  ///< guarded by sizes_mutex_
+};
+
+}  // namespace sonder::kafka

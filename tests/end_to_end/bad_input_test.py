@@ -1,0 +1,297 @@
+#!/usr/bin/env python3
+"""What a running worker does with input, plugins and surroundings that are wrong, with the exact messages."""
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+from place import BUILD, ROOT, SONDER, Place, free_port, get, wait
+
+PLUGINS = BUILD / "testing_plugins"
+TEXT_BYTES = 8 << 20
+
+
+def field(name, of, **more):
+    # Data about nobody: what labels allow is tested elsewhere.
+    return {"name": name, "type": of, "sonder.privacy": {"categories": []}, **more}
+
+
+EVENT = {"type": "record", "name": "event", "fields": [
+    field("event_id", "string"), field("subject_id", "string"), field("text", "string"),
+    field("at", {"type": "long", "logicalType": "timestamp-millis"}), field("note", ["null", "string"], default=None)]}
+
+
+def event(number, text="t"):
+    return {"event_id": f"e{number}", "subject_id": "ana", "text": text, "at": 1_000 + number}
+
+
+def string(text):
+    return varint(len(text)) + text
+
+
+def varint(number):
+    left, out = (number << 1) ^ (number >> 63), b""
+    while left > 0x7F:
+        out += bytes([left & 0x7F | 0x80])
+        left >>= 7
+    return out + bytes([left])
+
+
+class BadInputTest(unittest.TestCase):
+    def setUp(self):
+        self.place = Place()
+        self.addCleanup(self.place.close)
+        self.folder = self.place.folder
+        (self.folder / "event.avsc").write_text(json.dumps(EVENT))
+        self.data = self.folder / "data"
+        self.config = self.flow()
+
+    def flow(self, how="not", when="", stage="", name="flow.yaml", plugins=PLUGINS):
+        """A flow from `events` through the plugin that does what it must not, as configured."""
+        path = self.folder / name
+        path.write_text(f"""flow: bad
+log: {{kind: embedded, dir: {self.data}}}
+plugins: [{plugins}]
+topics:
+  events: {{schema: event.avsc, subject: subject_id, event_time: at, partitions: 1}}
+  out: {{schema: event.avsc, partitions: 1, carries: [quasi_identifier]}}
+  dead_letter: {{schema: {ROOT}/schemas/dead_letter.avsc, partitions: 1}}
+stages:
+  odd: {{plugin: misbehaving, in: {{texts: events}}, config: {{how: {how}, when: "{when}"}}{stage}}}
+sinks:
+  out: odd.out
+""")
+        return path
+
+    def give(self, *events):
+        self.place.run("produce", "events", "--config", self.config, "--quiet", stdin="".join(json.dumps(e) + "\n" for e in events))
+
+    def give_bytes(self, value):
+        """One record of just these bytes: a bare topic of a fixed has nothing around them."""
+        name = f"raw{len(value)}"
+        (self.folder / f"{name}.avsc").write_text(json.dumps({"type": "record", "name": name, "fields": [
+            field("b", {"type": "fixed", "name": f"{name}_bytes", "size": len(value)})]}))
+        config = self.folder / f"{name}.yaml"
+        config.write_text(f"flow: bad\nlog: {{kind: embedded, dir: {self.data}}}\n"
+                          f"topics:\n  events: {{schema: {name}.avsc, framing: bare, partitions: 1}}\n")
+        self.place.run("produce", "events", "--config", config, "--quiet", stdin=json.dumps({"b": value.decode("latin-1")}) + "\n")
+
+    def values(self, topic):
+        out = self.place.run("consume", topic, "--from-beginning", "--until-end", "--config", self.config).stdout
+        return [json.loads(line)["value"] for line in out.splitlines()]
+
+    def start(self, config, *more):
+        worker = self.place.start("run", config, "--quiet", *more)
+        self.addCleanup(lambda: (worker.poll() is None and worker.kill(), worker.communicate()))
+        return worker
+
+    def run_once(self, config, expect=0):
+        return self.place.run("run", config, "--until-idle", "--json", expect=expect)
+
+    # ---- records ----
+
+    def test_each_bad_record_ends_as_a_dead_letter_of_its_cause_and_the_rest_goes_on(self):
+        port = free_port()
+        worker = self.start(self.config, "--set", f"run.http_port={port}")
+        wait(lambda: get(port, "/readyz")[0] == 200)
+        self.give(event(0))
+        schemas = [json.loads(line) for line in self.place.run("schemas", "list", "--json", "--config", self.config).stdout.splitlines()]
+        [schema_id] = {s["id"] for s in schemas if s["subject"] == "events-value"}
+        frame = b"\0" + schema_id.to_bytes(4, "big")
+        good = string(b"e9") + string(b"ana") + string(b"text") + varint(2_000)
+        bad = {
+            "not_framed": [b"\7abc", b""],
+            "unknown_schema": [b"\0\0\0\x27\x0f" + good + b"\0"],
+            "undecodable": [frame + good + varint(9),             # a branch that the union does not have
+                            frame + good,                         # cut short
+                            frame + good + b"\0trailing",
+                            frame + string(b"e9") + string(b"ana") + string(b"\xc3\x28") + varint(2_000) + b"\0",  # no UTF-8
+                            frame + varint(1 << 60) + b"e9"],     # a length beyond the record
+            "no_subject": [frame + string(b"e9") + string(b"") + string(b"text") + varint(2_000) + b"\0"],
+            "future": [frame + string(b"e9") + string(b"ana") + string(b"text") + varint(1 << 45) + b"\0"],
+        }
+        for values in bad.values():
+            for value in filter(None, values):
+                self.give_bytes(value)
+        self.give_bytes(frame + good + b"\0")                     # without a key, and fine
+        self.give(event(1, "x" * TEXT_BYTES))
+        wait(lambda: len(self.values("out")) == 3)
+        counted = dict(re.findall(r'sonder_dead_letters_total\{cause="(\w+)"\} (\d+)', get(port, "/metrics")[1]))
+        self.assertEqual({cause: int(n) for cause, n in counted.items()}, {c: len(list(filter(None, v))) for c, v in bad.items()})
+        letters = self.values("dead_letter")
+        self.assertEqual({(x["stage"], x["cause"]) for x in letters}, {("source", cause) for cause in bad})
+        self.assertEqual([x["offset"] for x in letters], list(range(1, 1 + len(letters))))
+        self.assertEqual(max(len(v["text"]) for v in self.values("out")), TEXT_BYTES)
+        worker.send_signal(signal.SIGTERM)
+        self.assertEqual(worker.wait(timeout=60), 0)
+
+    # ---- plugins ----
+
+    def test_rows_for_which_a_plugin_misbehaves_are_buried_one_by_one_with_a_line_that_says_why(self):
+        expected = {
+            "throw": ("plugin_failed", "thrown on purpose"),
+            "bad_records": ("plugin_failed", "one of them is bad"),
+            "nonsense_status": ("bad_output", "status 77 is none of sonder_status, or none that was asked for"),
+            "nonsense_verdict": ("bad_output", "verdict 99 is none of sonder_verdict"),
+            "nonsense_reason": ("bad_output", "reason 7 is not declared; the manifest has 1"),
+            "wrong_length": ("bad_output", 'column "length": has 2 rows, should have 1'),
+            "bad_utf8": ("bad_output", 'column "echo": row 0 is not valid UTF-8'),
+            "left_out": ("bad_output", 'column "length" is missing and its type has no null'),
+            "nonsense_emit": ("bad_output", "emit: a source row outside the batch"),
+        }
+        for how, (cause, message) in expected.items():
+            with self.subTest(how=how):
+                self.data = self.folder / f"data_{how}"
+                self.config = self.flow(how, when="bad")
+                self.give(event(1), event(2, "bad"), event(3))
+                done = self.run_once(self.config)
+                [port] = [p for p in json.loads(done.stdout)["ports"] if p["node"] == "odd"]
+                self.assertEqual((port["passed"], port["dead_lettered"]), (2, {cause: 1}), done.stderr)
+                self.assertIn(message, done.stderr.replace('\\"', '"'))
+                self.assertEqual([(x["stage"], x["cause"], x["offset"]) for x in self.values("dead_letter")], [("odd", cause, 1)])
+
+    def test_a_plugin_that_cannot_go_on_ends_the_worker_and_nothing_passes(self):
+        self.config = self.flow("fatal")
+        self.give(event(1))
+        said = self.run_once(self.config, expect=4).stderr
+        self.assertIn('stage "odd": plugin misbehaving cannot go on: cannot go on', said)
+        self.assertEqual(self.values("out"), [])
+
+    def test_a_plugin_that_refuses_its_start_is_named_with_its_place(self):
+        self.config = self.flow("bad_config")
+        said = self.run_once(self.config, expect=3).stderr
+        self.assertIn(f'{self.config}:9:3: stage "odd": plugin misbehaving does not start: property "how" asks for trouble; choose another', said)
+
+    def test_a_call_that_never_returns_ends_the_worker_by_its_deadline(self):
+        self.config = self.flow("hang", when="bad", stage=", deadline: 300ms")
+        self.give(event(1), event(2, "bad"))
+        said = self.run_once(self.config, expect=70).stderr
+        self.assertIn("a plugin's call passed its deadline; the worker ends, nothing of its epoch is kept", said)
+        self.assertIn("odd", said)
+        self.assertEqual(self.values("out"), [])
+
+    def test_a_second_signal_ends_a_worker_whose_call_hangs(self):
+        self.config = self.flow("hang")
+        self.give(event(1))
+        worker = self.start(self.config)
+        self.wait_for_fetch(worker)
+        worker.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        worker.send_signal(signal.SIGTERM)
+        said = worker.communicate(timeout=20)[1]
+        self.assertEqual(worker.returncode, 4, said)
+        self.assertIn("left before all was drained; what was not committed is read again", said)
+        self.assertIn("was asked twice to stop while a plugin's call was running", said)
+
+    def wait_for_fetch(self, worker):
+        end = time.monotonic() + 30
+        while not (self.data / "worker.sock").exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        time.sleep(1)
+        self.assertIsNone(worker.poll())
+
+    def test_a_crash_inside_of_a_plugin_names_it_and_ends_by_the_signal(self):
+        for how, number in {"segfault": signal.SIGSEGV, "crash": signal.SIGABRT, "overflow": signal.SIGSEGV}.items():
+            with self.subTest(how=how):
+                self.data = self.folder / f"data_{how}"
+                self.config = self.flow(how)
+                self.give(event(1))
+                done = self.run_once(self.config, expect=-number)
+                self.assertIn(f'sonder: {number.name} inside of stage "odd": plugin misbehaving 1.0.0 ({PLUGINS}/misbehaving.so); '
+                              "what is not committed is read again by the next run.", done.stderr)
+                self.assertEqual(self.values("out"), [])
+        done = self.place.run("try", PLUGINS / "misbehaving.so", "--config", '{"how":"segfault"}', stdin='{"text":"x"}\n',
+                              expect=-signal.SIGSEGV)
+        self.assertIn(f"sonder: SIGSEGV inside of plugin misbehaving 1.0.0 ({PLUGINS}/misbehaving.so)", done.stderr)
+
+    def test_try_ends_a_call_by_its_deadline_and_says_when_a_plugin_cannot_go_on(self):
+        plugin = PLUGINS / "misbehaving.so"
+        rows = '{"text":"good"}\n{"text":"bad"}\n'
+        done = self.place.run("try", plugin, "--config", '{"how":"hang","when":"bad"}', "--batch", 1, "--deadline-ms", 200, stdin=rows, expect=70)
+        self.assertEqual(done.stderr, f"sonder: a call of plugin misbehaving 1.0.0 ({plugin}) passed its deadline of 200 ms; "
+                                      "the rows of the call are lost\n")
+        self.assertEqual([json.loads(x)["verdict"] for x in done.stdout.splitlines()], ["pass"])
+        done = self.place.run("try", plugin, "--config", '{"how":"wrong_length","when":"bad"}', "--batch", 1, stdin=rows, expect=4)
+        self.assertIn("broke the contract", done.stderr)
+        self.assertEqual([json.loads(x)["verdict"] for x in done.stdout.splitlines()], ["pass"])
+        self.place.run("try", plugin, "--config", '{"how":"bad_config"}', stdin=rows, expect=3)
+
+    def test_a_plugin_of_another_abi_is_refused_before_it_runs(self):
+        original = (PLUGINS / "misbehaving.so").read_bytes()
+        changed = re.sub(rb'("abi":\s*\{\s*"major":\s*)1', rb"\g<1>2", original)
+        self.assertNotEqual(changed, original)
+        (self.folder / "plugins").mkdir()
+        (self.folder / "plugins/misbehaving.so").write_bytes(changed)
+        self.config = self.flow(plugins=self.folder / "plugins")
+        said = self.run_once(self.config, expect=3).stderr
+        self.assertRegex(said, rf"{self.folder}/plugins/misbehaving\.so: built for sonder ABI 2\.\d+, this host offers 1\.\d+; "
+                               r"rebuild against sonder 1\.x or use a newer host")
+
+    # ---- surroundings ----
+
+    def test_a_data_folder_of_a_newer_program_is_refused(self):
+        self.give(event(1))
+        (self.data / "format").write_text("sonder-log 99\n")
+        for command in (["run", self.config, "--until-idle"], ["consume", "events", "--config", self.config, "--until-end"]):
+            said = self.place.run(*command, expect=3).stderr
+            self.assertIn(f"data folder {self.data}: has disk format 99, this program knows up to 1; use a newer sonder, or another folder", said)
+
+    def test_a_full_disk_is_said_and_what_was_acknowledged_is_there_once_there_is_space(self):
+        limit = 2 << 20  # of one file: what the log cannot grow beyond, as on a full disk
+        worker = subprocess.Popen([SONDER, "run", self.config, "--quiet"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                  env=self.place.environment,
+                                  preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+        self.addCleanup(lambda: (worker.poll() is None and worker.kill(), worker.communicate()))
+        wait(lambda: (self.data / "worker.sock").exists())
+        acknowledged, said = [], ""
+        while not said and len(acknowledged) < 400:
+            batch = [event(len(acknowledged) + i, os.urandom(8_000).hex()) for i in range(20)]
+            done = self.place.run("produce", "events", "--config", self.config, expect=None, stdin="".join(json.dumps(e) + "\n" for e in batch))
+            if done.returncode == 0:
+                acknowledged += [e["event_id"] for e in batch]
+            else:
+                self.assertIn(done.returncode, (3, 4), done.stderr)
+                said = done.stderr
+        self.assertIn(f"data folder {self.data}", said)
+        self.assertIn("the disk is full", said)
+        self.assertIn("free space, then work goes on by itself", said)
+        worker.send_signal(signal.SIGTERM)
+        told = worker.communicate(timeout=120)[1]
+        self.assertIn(worker.returncode, (0, 4), told)
+        self.run_once(self.config)
+        out = [v["event_id"] for v in self.values("out")]
+        self.assertEqual(len(out), len(set(out)))
+        self.assertLessEqual(set(acknowledged), set(out))
+
+    def test_a_folder_that_may_not_be_written_says_what_to_do(self):
+        self.give(event(1))
+        self.folder.chmod(0o755)
+        self.data.chmod(0o555)
+        nobody = 65534 if os.getuid() == 0 else os.getuid()
+        if subprocess.run(["test", "-x", SONDER], user=nobody).returncode != 0:
+            self.skipTest("another user may not run the built program")
+        done = subprocess.run([SONDER, "run", self.config, "--until-idle"], capture_output=True, text=True, timeout=60,
+                              env=self.place.environment, user=nobody, group=nobody if os.getuid() == 0 else None, extra_groups=[] if os.getuid() == 0 else None)
+        self.assertEqual(done.returncode, 3, done.stderr)
+        self.assertIn("Permission denied; let the user who runs sonder write to the data folder, or use another one (--data-dir DIR)", done.stderr)
+
+    def test_a_secret_that_everybody_may_read_is_warned_of(self):
+        secret = self.folder / "secrets/pseudonym.key"
+        for mode, warned in ((0o644, True), (0o600, False)):
+            secret.chmod(mode)
+            said = self.place.run("validate", ROOT / "config/quickstart.yaml").stdout
+            self.assertEqual(f'warning: secret "pseudonym_key": everybody on this machine may read {secret}; close it with: chmod 600 {secret}' in said,
+                             warned, said)
+
+    def test_an_address_that_is_none_is_refused(self):
+        said = self.place.run("run", self.config, "--until-idle", "--set", "run.http_port=0", "--set", "run.http_address=everywhere", expect=3).stderr
+        self.assertIn('HTTP address must be an IPv4 or IPv6 address such as 127.0.0.1, 0.0.0.0 or ::1, found "everywhere"; set run.http_address', said)
+
+
+if __name__ == "__main__":
+    sys.exit(0 if unittest.main(exit=False, verbosity=2).result.wasSuccessful() else 1)
