@@ -83,7 +83,12 @@ status coordinator::follow_group() {
 
 status coordinator::open_ready_tasks() {
   std::vector<std::int32_t> still;
+  bool answered = true;  // a question that the log does not answer costs a timeout: the other tasks come after the next poll
   for (const auto partition : waiting_) {
+    if (!answered) {
+      still.push_back(partition);
+      continue;
+    }
     auto ready = member_->ready(partition);
     if (!ready) return tl::unexpected(ready.error());
     if (!*ready) {
@@ -94,6 +99,7 @@ status coordinator::open_ready_tasks() {
     if (!made && made.error().code != errc::unavailable) return tl::unexpected(made.error());
     if (!made) {
       still.push_back(partition);
+      answered = false;
       continue;
     }
     tasks_.emplace_back(std::move(*made));
@@ -196,22 +202,29 @@ void coordinator::run_task(const std::shared_ptr<task>& t) {
     auto outcome = t->step();
     if (!outcome && outcome.error().code == errc::unavailable) {
       // The log may answer later: the step is done again then, from what is committed.
-      std::lock_guard lock(failure_mutex_);
-      delay_ = outcome.error().message;
+      if (!t->retired.load(std::memory_order_acquire)) delayed_by(outcome.error().message);
       t->disown();
       return;
     }
     if (!outcome) {
-      if (!t->retired.load(std::memory_order_acquire)) fail_with(outcome.error());
+      // Given up because tasks are let go: it starts again from what is committed, or goes with its assignment.
+      if (outcome.error().code != errc::cancelled && !t->retired.load(std::memory_order_acquire)) fail_with(outcome.error());
       t->disown();
       return;
     }
     more = *outcome == step_outcome::progressed;
+    if (delayed_.load(std::memory_order_relaxed)) delayed_by("");
     if (more) batches_.fetch_add(1, std::memory_order_relaxed);
     if (t->seal_asked.load(std::memory_order_acquire)) t->seal();
   }
   t->disown();
   if (more) schedule(t);
+}
+
+void coordinator::delayed_by(const std::string& why) {
+  std::lock_guard lock(failure_mutex_);
+  delay_ = why;
+  delayed_.store(!why.empty(), std::memory_order_relaxed);
 }
 
 void coordinator::schedule_all() {
@@ -279,10 +292,7 @@ result<bool> coordinator::commit_collected() {
   for (auto* t : sealed) t->sealed()->add_to(epoch, *context_.flow, t->partition());
   SONDER_TRY(context_.on->commit(epoch));
   discards_in_a_row_ = 0;
-  {
-    std::lock_guard lock(failure_mutex_);
-    delay_.clear();
-  }
+  delayed_by("");
   ++epochs_committed_;
   const auto now_ms = context_.now_ms();
   for (auto* t : sealed) {
@@ -310,10 +320,7 @@ status coordinator::discard(const error& why) {
   }
   if (why.code == errc::fenced) return tl::unexpected(why);
   if (why.code != errc::unavailable && discards_in_a_row_ > discards_in_a_row_max) return tl::unexpected(why);
-  {
-    std::lock_guard lock(failure_mutex_);
-    delay_ = why.message;
-  }
+  delayed_by(why.message);
   context_.stop.stopping.store(true, std::memory_order_relaxed);
   (void)wait_for_running(give_up_wait);  // what runs longer is retired, and never committed
   for (auto& t : tasks_) waiting_.push_back(t->partition());
@@ -357,16 +364,21 @@ void coordinator::report(bool force) {
   const auto now = steady_clock::now();
   if (!force && now - last_report_ < report_interval) return;
   last_report_ = now;
-  const bool ask_ends = force || now - last_lag_ >= lag_interval;
+  bool ask_ends = force || now - last_lag_ >= lag_interval;
   std::uint64_t left = 0;
   std::vector<std::int32_t> owned;
   for (auto& t : tasks_) {
     owned.push_back(t->partition());
     if (!t->try_own()) continue;
     if (ask_ends) {
-      if (auto lag = t->lag(false)) left += static_cast<std::uint64_t>(*lag);
+      if (auto lag = t->lag(false)) {
+        left += static_cast<std::uint64_t>(*lag);
+      } else {
+        ask_ends = false;  // the log does not answer: asking for the others would take as long each
+        last_lag_ = steady_clock::now();
+      }
     }
-    if (observe_ != nullptr) observe_->sample(*t);
+    if (observe_ != nullptr && !t->half_way()) observe_->sample(*t);
     t->disown();
     schedule(t);
   }

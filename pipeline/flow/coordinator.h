@@ -44,6 +44,8 @@ class coordinator {
   void schedule_all();
   void fail_with(error e);
   [[nodiscard]] bool failed();
+  /// What keeps tasks from going on; empty: nothing any more.
+  void delayed_by(const std::string& why);
   [[nodiscard]] int asked_to_stop() const noexcept;
   /// Collects what tasks have finished and commits it. False if there was nothing.
   [[nodiscard]] result<bool> commit_epoch();
@@ -84,6 +86,7 @@ class coordinator {
   std::chrono::steady_clock::time_point last_lag_;
   std::mutex failure_mutex_;
   std::unique_ptr<error> failure_;
+  std::atomic<bool> delayed_{false};           ///< `delay_` is not empty
   std::string delay_;                          ///< why tasks could not go on just now; under `failure_mutex_`
 };
 

@@ -299,7 +299,7 @@ TEST_F(FlowSafety, LearnsASchemaWhoseIdCameBeforeIt) {
 }
 
 TEST_F(FlowSafety, IsIdleWhileOnlyACycleGoesOn) {
-  topics = "  loop: {schema: event.avsc, partitions: 1, feedback: true, carries: [behaviour, quasi_identifier]}\n";
+  topics = "  loop: {schema: event.avsc, partitions: 1, feedback: true, labels: {key: none}, carries: [behaviour, quasi_identifier]}\n";
   rig.flow(yaml("event.avsc",
                 "  through: {plugin: passthrough, in: {in: events}}\n"
                 "  round: {plugin: passthrough, in: {in: loop}}\n",

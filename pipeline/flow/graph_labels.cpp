@@ -155,8 +155,9 @@ class label_check {
     for (const auto& key : source.topic.key) {
       if (source.schema_of->find_field(key) != nullptr) keys.push_back(enter_field(source, key));
     }
-    into.key = source.topic.key_label.empty() ? labels_.derive(at + "keys" + named, std::move(keys))
-                                              : enter_unwritten(source, "key", source.topic.key_label);
+    // Keys that are made of no fields hold what their producer chose: no schema tells of it.
+    into.key = keys.empty() ? enter_unwritten(source, "key", source.topic.key_label)
+                            : labels_.derive(at + "keys" + named, std::move(keys));
     into.headers = enter_unwritten(source, "headers", source.topic.headers_label);
   }
 

@@ -1,3 +1,4 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -114,7 +115,7 @@ TEST(Labels, AFieldWithoutALabelIsEverythingAndPermitsNothing) {
             "before \"bare\"");
   EXPECT_EQ(
       t.complaints(
-          "flow: f\ntopics: {bare: {schema: bare.avsc}, copy: {schema: bare.avsc, carries: "
+          "flow: f\ntopics: {bare: {schema: bare.avsc, labels: {key: none}}, copy: {schema: bare.avsc, carries: "
           "[free_text, direct_identifier, "
           "quasi_identifier, special_category, pseudonym, behaviour]}}\nsinks: {copy: bare}\n"),
       "3:15: topic \"copy\" may not carry preference, which reaches it in field \"id\"\n"
@@ -173,13 +174,24 @@ TEST(Labels, AStoreThatIsNotPersonalMayKeepNothingPersonal) {
             "    what stage \"extra\" keeps");
 }
 
+TEST(Labels, KeysThatNoFieldMakesAreEverythingUntilTheyAreLabelled) {
+  flow_test t;
+  t.schema("note", R"([{"name": "id", "type": "string", "sonder.privacy": "none"}])");
+  const auto flow = [](const std::string& labels) {
+    return "flow: f\ntopics: {note: {schema: note.avsc" + labels + "}, copy: {schema: note.avsc}}\nsinks: {copy: note}\n";
+  };
+  EXPECT_THAT(t.complaints(flow("")), testing::HasSubstr("which reaches it in the records' keys\n    2:10: key of topic \"note\": "
+                                                         "has no label, which counts as everything"));
+  EXPECT_EQ(t.complaints(flow(", labels: {key: none}")), "");
+}
+
 TEST(Labels, ARecipientThatIsNotNamedIsRefused) {
   flow_test t;
   t.schema(
       "note",
       R"([{"name": "id", "type": "string", "sonder.privacy": {"categories": [], "recipients": ["coach"]}}])");
   const auto flow = [](const std::string& who) {
-    return "flow: f\ntopics: {note: {schema: note.avsc}, copy: {schema: note.avsc, recipient: " +
+    return "flow: f\ntopics: {note: {schema: note.avsc, labels: {key: none}}, copy: {schema: note.avsc, recipient: " +
            who + "}}\nsinks: {copy: note}\n";
   };
   EXPECT_EQ(t.complaints(flow("coach")), "");
@@ -204,7 +216,7 @@ TEST(Labels, ASchemaMayNotPermitMoreThanWhatArrives) {
 TEST(Labels, ABadLabelIsNamedWithItsField) {
   flow_test t;
   t.schema("note", R"([{"name": "id", "type": "string", "sonder.privacy": ["free_txt"]}])");
-  EXPECT_EQ(t.complaints("flow: f\ntopics: {note: {schema: note.avsc}, copy: {schema: "
+  EXPECT_EQ(t.complaints("flow: f\ntopics: {note: {schema: note.avsc, labels: {key: none}}, copy: {schema: "
                          "note.avsc}}\nsinks: {copy: note}\n"),
             "2:25: schema of topic \"note\": label of field \"id\": no data category \"free_txt\"; "
             "did you mean \"free_text\"?");
@@ -215,7 +227,7 @@ TEST(Labels, FieldsInsideOfAFieldSpeakForItWhereItDoesNot) {
   t.schema("nest", R"([{"name": "who", "type": {"type": "record", "name": "person", "fields": [
     {"name": "name", "type": "string", "sonder.privacy": ["direct_identifier"]}]}}])");
   EXPECT_EQ(
-      t.complaints("flow: f\ntopics: {nest: {schema: nest.avsc}, copy: {schema: "
+      t.complaints("flow: f\ntopics: {nest: {schema: nest.avsc, labels: {key: none}}, copy: {schema: "
                    "nest.avsc}}\nsinks: {copy: nest}\n"),
       "3:15: topic \"copy\" may not carry direct_identifier, which reaches it in field \"who\"\n"
       "    2:25: field \"who\" of topic \"nest\": labelled direct_identifier\n"

@@ -78,7 +78,7 @@ stages:
 TEST(Graph, RowsThatNobodyChangedKeepTheirBytes) {
   flow_test t;
   const auto checked = t.check(R"(flow: f
-topics: {item: {schema: item.avsc}, copy: {schema: item.avsc}, bare: {schema: item.avsc, framing: bare}}
+topics: {item: {schema: item.avsc, labels: {key: none}}, copy: {schema: item.avsc}, bare: {schema: item.avsc, framing: bare}}
 sinks: {copy: item, bare: item}
 )");
   ASSERT_NE(checked.flow, nullptr) << to_string(checked.diagnostics.at(0));
@@ -207,7 +207,7 @@ TEST(Graph, ANumberMayWidenOnItsWayIntoASink) {
 
 TEST(Graph, UnusedTopicsAndSecretsAreWarnedOf) {
   flow_test t;
-  EXPECT_EQ(t.complaints("flow: f\ntopics:\n  item: {schema: item.avsc}\n  copy: {schema: "
+  EXPECT_EQ(t.complaints("flow: f\ntopics:\n  item: {schema: item.avsc, labels: {key: none}}\n  copy: {schema: "
                          "item.avsc}\n  other: {schema: item.avsc}\nsinks: {copy: item}\n"
                          "secrets: {k: {environment: K}}\n"),
             "5:3: warning: topic \"other\" is not used\n7:11: warning: secret \"k\" is not used");

@@ -157,9 +157,18 @@ bool parked_rows::waits(std::string_view line_name) const {
 
 status parked_rows::add(std::string_view line_name, std::string_view row, std::int32_t attempts, std::int64_t due_ms) {
   const auto number = next_number_;
-  SONDER_TRY(store_.put(as_bytes(key_of('r', number)), as_bytes(row)));
+  const auto tried = key_of('a', number);
+  if (attempts > 0) {
+    const attempt_head head{due_ms, attempts};
+    SONDER_TRY(store_.put(as_bytes(tried), {reinterpret_cast<const std::uint8_t*>(&head), sizeof head}));
+  }
+  // All or nothing: whoever is told that it does not fit buries the row.
+  if (auto ok = store_.put(as_bytes(key_of('r', number)), as_bytes(row)); !ok) {
+    if (attempts > 0) SONDER_TRY(store_.erase(as_bytes(tried)));  // changed in place: that needs no room
+    return ok;
+  }
   append(name_of(line_name, number), {number, row.size(), attempts, due_ms});
-  return attempts > 0 ? put_off(number, attempts, due_ms) : status{};
+  return {};
 }
 
 status parked_rows::put_off(std::uint64_t number, std::int32_t attempts, std::int64_t due_ms) {

@@ -133,7 +133,9 @@ status withhold_column(edge_rows& rows, int index, std::uint64_t needs, const ro
     if ((space.purposes[static_cast<std::size_t>(row)] & needs) == needs) agreed.rows.push_back(row);
   }
   if (agreed.rows.size() == rows.base->rows.size()) return {};
-  auto& into = memory.new_column(of);
+  auto nullable = of;  // rows that the column lacks already need a place for null, whatever the stage that wrote it declares
+  nullable.nullable = true;
+  auto& into = memory.new_column(nullable);
   if (!gather(*from.array, *from.base, agreed, into)) {
     return fail(errc::capacity, "a column of one batch passes 2^31-1 bytes; lower batch_rows");
   }

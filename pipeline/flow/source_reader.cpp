@@ -80,6 +80,7 @@ result<const source_reader::writer_plan*> source_reader::plan_for(std::int32_t s
     if (writer.error().code == errc::not_found) return &unknown_;
     if (writer.error().code != errc::unsupported) return tl::unexpected(writer.error());
     made->refused = host_cause::unreadable_schema;  // the registry has it, and it is none that can be read
+    if (plans_.size() >= writer_schemas_max) plans_.erase(plans_.begin());
     plans_.push_back(std::move(made));
     return plans_.back().get();
   }

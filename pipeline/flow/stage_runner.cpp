@@ -136,9 +136,13 @@ stage_runner::stage_runner(const graph& flow, const stage_module& module, log& o
     const auto& port = stage_.of.inputs[static_cast<std::size_t>(input.port)];
     schemas_.emplace_back();
     export_schema(as_record(port.reads), &schemas_.back());
+    const auto& edge_in = flow.edges[static_cast<std::size_t>(input.edge_in)];
     std::vector<field> columns;
-    for (const auto& column : flow.edges[static_cast<std::size_t>(input.edge_in)].columns) columns.push_back(column.of);
-    forms_.push_back(form_of(port.name, columns));
+    for (const auto& column : edge_in.columns) columns.push_back(column.of);
+    // A kept row says what its subject agreed to in bits, and the flow says what each bit means.
+    auto form = port.name;
+    for (const auto& purpose : flow.purposes) form += "\n" + purpose;
+    forms_.push_back(form_of(form, columns));
   }
   call_->of = &stage_.of;
 }

@@ -54,10 +54,9 @@ status task::open() {
   sinks_.clear();
   for (std::size_t i = 0; i < flow_.sources.size(); ++i) {
     auto reader = std::make_unique<source_reader>(flow_, static_cast<int>(i), *context_.on, *context_.schemas, partition_);
-    auto committed = context_.on->committed(flow_.options.name, flow_.sources[i].topic.topic);
+    auto committed = context_.on->committed_of(flow_.options.name, flow_.sources[i].topic.topic, partition_);
     if (!committed) return tl::unexpected(committed.error());
-    const auto p = static_cast<std::size_t>(partition_);
-    reader->seek(p < committed->size() && (*committed)[p] >= 0 ? (*committed)[p] : 0);
+    reader->seek(std::max<std::int64_t>(0, *committed));
     sources_.push_back(std::move(reader));
   }
   for (const auto& module : context_.modules) {

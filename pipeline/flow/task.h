@@ -65,6 +65,8 @@ class task {
   [[nodiscard]] status reset();
 
   [[nodiscard]] std::int32_t partition() const noexcept { return partition_; }
+  /// A step ended half-way: parts of the task may be gone until its next step has reset it.
+  [[nodiscard]] bool half_way() const noexcept { return failed_; }
   /// Nothing is uncommitted or parked that `--until-idle` waits for: all but what feedback topics and the clock keep going.
   [[nodiscard]] bool settled() noexcept {
     const auto* closed = sealed();

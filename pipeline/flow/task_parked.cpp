@@ -21,7 +21,12 @@ std::int64_t task::parking_room() const noexcept {
 }
 
 status task::return_parked() {
-  for (std::size_t s = 0; s < stages_.size(); ++s) {
+  // While there is no room, only what can put nothing more aside further on comes back: the rows of the last stage that has any.
+  std::size_t first = 0;
+  for (std::size_t s = 0; parking_room() == 0 && s < stages_.size(); ++s) {
+    if (stages_[s]->services().parked().rows() > 0) first = s;
+  }
+  for (std::size_t s = first; s < stages_.size(); ++s) {
     auto& parked = stages_[s]->services().parked();
     if (!parked.any_due(now_ms_)) continue;
     std::vector<parked_rows::place> due;
@@ -30,6 +35,7 @@ status task::return_parked() {
     ++open_->awaited_steps;
     SONDER_TRY(return_rows(s, due));
     memory_.clear();
+    if (full()) return {};  // what other stages have due is due still at the next step
   }
   return {};
 }

@@ -40,16 +40,18 @@ status task::fire_timers() {
     // Event time stands still at the end of the sources; a clock goes on for ever, and `--until-idle` does not wait for it.
     if (due.front().kind == SONDER_EVENT_TIME) ++open_->awaited_steps;
     const auto asked = due.size();
+    // Before consent is asked for: what is answered stands in this order.
+    std::stable_sort(due.begin(), due.end(), [](const auto& a, const auto& b) { return a.timer < b.timer; });
     SONDER_TRY(keep_agreed(s, due));
     open_->timers[s].withheld += asked - due.size();
     if (!due.empty()) SONDER_TRY(fire_stage(s, due));
     memory_.clear();
+    if (full()) return {};  // what other stages have due is due still at the next step
   }
   return {};
 }
 
 status task::fire_stage(std::size_t stage, std::vector<due_timer>& due) {
-  std::stable_sort(due.begin(), due.end(), [](const auto& a, const auto& b) { return a.timer < b.timer; });
   row_space space;
   auto& base = memory_.new_base();
   fill_space(due, flow_.edges[static_cast<std::size_t>(flow_.stages[stage].inputs[0].edge_in)].source, space, base);

@@ -107,6 +107,14 @@ class log {
     return make_sole_member(request.partitions);
   }
 
+  /// As `committed`, of one partition: what others have open elsewhere does not hold it back.
+  [[nodiscard]] virtual result<std::int64_t> committed_of(std::string_view group, std::string_view topic, std::int32_t partition) {
+    auto all = committed(group, topic);
+    if (!all) return tl::unexpected(all.error());
+    const auto p = static_cast<std::size_t>(partition);
+    return p < all->size() ? (*all)[p] : -1;
+  }
+
   /// All or nothing, durable on return. errc::fenced: another process writes for this group now, and this one must end.
   /// errc::unavailable and errc::io: it may have come about or not; the caller throws its uncommitted work away, asks its
   /// `group_member` to restart, and goes on from `committed`.

@@ -71,7 +71,7 @@ std::string_view next_step(int code) {
     case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP:
       return "; raise message.timestamp.after.max.ms of the topic";
     case RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT:
-      return "; the broker's transaction.max.timeout.ms is less than log.transaction_timeout_ms";
+      return "; the broker's transaction.max.timeout.ms is less than log.transaction_timeout";
     case RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL:
       return "; another application uses this group, with another way of assigning partitions: "
              "rename the flow";
@@ -133,6 +133,19 @@ errc classify(int code) noexcept {
     case RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS:
     case RD_KAFKA_RESP_ERR_NOT_COORDINATOR:
     case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
+    case RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION:
+    case RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT:
+    case RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE:
+    case RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE:
+    case RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION:
+    case RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS:
+    case RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND:
+    case RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR:
+    case RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE:
+    case RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH:
+    case RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH:
+    case RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT:
+    case RD_KAFKA_RESP_ERR__MSG_TIMED_OUT:
       return errc::unavailable;
     default:
       return errc::io;

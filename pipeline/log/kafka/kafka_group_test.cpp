@@ -131,5 +131,27 @@ TEST_F(kafka_group_test, RefusesASecondMembershipOfOneProcess) {
   EXPECT_EQ(second.error().code, errc::invalid);
 }
 
+TEST_F(kafka_group_test, LeavesTheWorkerAloneThatHasItsFolder) {
+  auto member = join(*log_);
+  const auto by_mistake = open(options());
+  const auto refused = by_mistake->join(request());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, errc::unavailable);
+  EXPECT_THAT(refused.error().message, HasSubstr("has it already"));
+  must(change(*log_, 1, "ana", "1"));
+  EXPECT_EQ(state_of(*log_, "ana"), "1");
+}
+
+TEST_F(kafka_group_test, TellsWhatItHasCommittedOfOnePartition) {
+  const auto wide = topic("wide", 2);
+  epoch_changes epoch;
+  epoch.group = group_;
+  epoch.consumed.push_back({wide, 1, 7});
+  must(log_->commit(epoch));
+  EXPECT_EQ(must(log_->committed_of(group_, wide, 1)), 7);
+  EXPECT_EQ(must(log_->committed_of(group_, wide, 0)), -1);
+  EXPECT_EQ(must(log_->committed_of(group_, wide, 2)), -1) << "there is no such partition";
+}
+
 }  // namespace
 }  // namespace sonder

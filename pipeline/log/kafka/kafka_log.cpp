@@ -76,6 +76,8 @@ class broker_log final : public log {
 
   result<std::vector<std::int64_t>> committed(std::string_view group,
                                               std::string_view topic) override;
+  result<std::int64_t> committed_of(std::string_view group, std::string_view topic,
+                                    std::int32_t partition) override;
   result<std::unique_ptr<group_member>> join(const group_request& request) override;
   status commit(const epoch_changes& epoch) override;
   result<bool> state_get(std::string_view group, std::string_view store, std::int32_t partition,
@@ -90,6 +92,9 @@ class broker_log final : public log {
     return fail(errc::invalid, "log.state_dir is empty: name a folder for this worker's state");
   }
   [[nodiscard]] result<client*> asks_for(std::string_view group);
+  /// Fills in the offsets of `list`, which is of one topic; negative where there is none.
+  [[nodiscard]] status ask_committed(std::string_view group, std::string_view topic,
+                                     rd_kafka_topic_partition_list_t* list);
   [[nodiscard]] result<local_state*> state();
   [[nodiscard]] result<group_metadata> place_of(std::string_view group);
   [[nodiscard]] status commit_offsets(const epoch_changes& epoch);
@@ -154,27 +159,46 @@ result<client*> broker_log::asks_for(std::string_view group) {
   return slot.get();
 }
 
+status broker_log::ask_committed(std::string_view group, std::string_view topic,
+                                 rd_kafka_topic_partition_list_t* list) {
+  const auto asks = asks_for(group);
+  if (!asks) return tl::unexpected(asks.error());
+  // Read-committed: it waits for a transaction that may still change the answer.
+  auto code =
+      rd_kafka_committed((*asks)->get(), list, static_cast<int>(options_.request_timeout.count()));
+  for (int i = 0; i < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; ++i)
+    code = list->elems[i].err;
+  if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return {};
+  return (*asks)->fail(code, "asking what group \"" + std::string(group) +
+                                 "\" has committed of topic \"" + std::string(topic) + "\"");
+}
+
 result<std::vector<std::int64_t>> broker_log::committed(std::string_view group,
                                                         std::string_view topic) {
   const auto partitions = topics_->partitions_of(topic);
   if (!partitions) return tl::unexpected(partitions.error());
-  const auto asks = asks_for(group);
-  if (!asks) return tl::unexpected(asks.error());
   const topic_list_ptr list(rd_kafka_topic_partition_list_new(*partitions));
   rd_kafka_topic_partition_list_add_range(list.get(), std::string(topic).c_str(), 0,
                                           *partitions - 1);
-  // Read-committed: it waits for a transaction that may still change the answer.
-  auto code = rd_kafka_committed((*asks)->get(), list.get(),
-                                 static_cast<int>(options_.request_timeout.count()));
+  SONDER_TRY(ask_committed(group, topic, list.get()));
   std::vector<std::int64_t> offsets(static_cast<std::size_t>(*partitions), -1);
-  for (int i = 0; i < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; ++i) {
+  for (int i = 0; i < list->cnt; ++i) {
     const auto& one = list->elems[i];
-    code = one.err;
     if (one.offset >= 0) offsets[static_cast<std::size_t>(one.partition)] = one.offset;
   }
-  if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return offsets;
-  return (*asks)->fail(code, "asking what group \"" + std::string(group) +
-                                 "\" has committed of topic \"" + std::string(topic) + "\"");
+  return offsets;
+}
+
+result<std::int64_t> broker_log::committed_of(std::string_view group, std::string_view topic,
+                                              std::int32_t partition) {
+  const auto partitions = topics_->partitions_of(topic);
+  if (!partitions) return tl::unexpected(partitions.error());
+  if (partition < 0 || partition >= *partitions) return -1;
+  const topic_list_ptr list(rd_kafka_topic_partition_list_new(1));
+  const auto* one =
+      rd_kafka_topic_partition_list_add(list.get(), std::string(topic).c_str(), partition);
+  SONDER_TRY(ask_committed(group, topic, list.get()));
+  return one->offset >= 0 ? one->offset : -1;
 }
 
 result<local_state*> broker_log::state() {
@@ -196,15 +220,17 @@ result<std::unique_ptr<group_member>> broker_log::join(const group_request& requ
                   "this process is a member of group \"" + joined_group_ + "\" already");
     }
   }
-  // First of all, whoever was this worker before can write no more, and what it left open is
-  // settled.
-  SONDER_TRY(writer_->take_over(request.group));
+  // The folder first: a second worker that was started on it by mistake must not fence the one that
+  // has it.
   local_state* held = nullptr;
   if (!request.stores.empty()) {
     const auto opened = state();
     if (!opened) return tl::unexpected(opened.error());
     held = *opened;
   }
+  // Before all that asks the brokers, whoever was this worker before can write no more, and what it
+  // left open is settled.
+  SONDER_TRY(writer_->take_over(request.group));
   std::vector<topic_config> changelogs;
   for (const auto& store : request.stores) {
     topic_config wanted;

@@ -242,7 +242,8 @@ struct state_loader::parts {
   std::vector<entry> entries;
   rocksdb::WriteBatch batch;
   std::int64_t records = 0;
-  bool beside_the_log = false;  // some of what it wrote is in memory only
+  bool beside_the_log = false;  // some of what it wrote, or of what lies before it, is in memory only
+  std::uint64_t opening = 0;    // of the database that it writes to
 
   [[nodiscard]] std::string_view key_of(const entry& e) const { return {memory.data() + e.at, e.key_bytes}; }
   void add(bytes_view key, bytes_view value, bool has_value) {
@@ -252,6 +253,8 @@ struct state_loader::parts {
     ++records;
   }
   void make_batch(const checkpoint& reached);
+  // The files' `mutex` is held.
+  [[nodiscard]] status write(const checkpoint& reached);
 };
 
 // By key, the newest of each: neighbours in memory tables are found from one another, random keys cost a cache miss a level.
@@ -293,6 +296,10 @@ result<state_loader> state_loader::for_task(local_state& state, std::string_view
   if (!entry) return tl::unexpected<error>(std::move(entry).error());
   put_task_prefix(made->data_prefix, 's', (*entry)->number, partition);
   put_task_prefix(made->note_key, 'c', (*entry)->number, partition);
+  // A restore that was interrupted may have left its records in memory only. A checkpoint in the write-ahead log would
+  // outlive them.
+  made->beside_the_log = state.files_->beside_log;
+  made->opening = state.files_->openings;
   return state_loader(std::move(made));
 }
 
@@ -304,22 +311,31 @@ void state_loader::erase(bytes_view key) {
   parts_->add(key, {}, false);
 }
 
-status state_loader::write(const checkpoint& reached) {
-  auto& files = *parts_->state->files_;
-  parts_->make_batch(reached);
-  const std::shared_lock files_stay(files.mutex);
+status state_loader::parts::write(const checkpoint& reached) {
+  auto& files = *state->files_;
+  // What it wrote before may be gone with the memory of the database as it was.
+  if (files.openings != opening) {
+    return fail(errc::io, "state folder " + files.folder.string() +
+                              ": opened again meanwhile; the restore begins from its checkpoint");
+  }
+  make_batch(reached);
   // A large restore is faster beside the write-ahead log. Within the one column family memory reaches the disk in order, so
   // a kill leaves an older checkpoint with what belongs to it.
-  if (parts_->records > restore_limits::small_records_max) parts_->beside_the_log = true;
-  return files.write(parts_->batch, !parts_->beside_the_log);
+  if (records > restore_limits::small_records_max) beside_the_log = true;
+  return files.write(batch, !beside_the_log);
+}
+
+status state_loader::write(const checkpoint& reached) {
+  const std::shared_lock files_stay(parts_->state->files_->mutex);
+  return parts_->write(reached);
 }
 
 status state_loader::finish(const checkpoint& reached) {
-  SONDER_TRY(write(reached));
-  // Epochs go through the write-ahead log again: a later checkpoint there must not outlive what is in memory only.
-  if (!parts_->beside_the_log) return {};
   auto& files = *parts_->state->files_;
   const std::shared_lock files_stay(files.mutex);
+  SONDER_TRY(parts_->write(reached));
+  // Epochs go through the write-ahead log again: a later checkpoint there must not outlive what is in memory only.
+  if (!parts_->beside_the_log) return {};
   return files.flush();
 }
 

@@ -183,8 +183,11 @@ TEST_F(LocalState, RefusesAFolderWithoutItsFormat) {
   EXPECT_THAT(refused.error().message, HasSubstr("rebuilt from its changelogs"));
 }
 
+// GoogleTest runs suites of this name first: a fork has none of the threads that RocksDB has started in its parent, and would
+// wait for them.
+//
 // Every value is the checkpoint that it was written with: after a kill they agree, whichever checkpoint is found.
-class LocalStateKilled : public LocalState {
+class LocalStateDeathTest : public LocalState {
  protected:
   static constexpr int keys = 500;
 
@@ -211,6 +214,18 @@ class LocalStateKilled : public LocalState {
     }
   }
 
+  // That many keys, of which the first was changed last.
+  void check_tail(int records) {
+    auto state = reopen();
+    const auto at = state->find_checkpoint("flow", "profiles", 0);
+    ASSERT_TRUE(at && *at);
+    EXPECT_EQ((*at)->next, records + 1);
+    ASSERT_TRUE(state->open("flow", "profiles", 0));
+    const auto all = content(*state, 0);
+    ASSERT_EQ(all.size(), static_cast<std::size_t>(records));
+    for (const auto& [key, value] : all) ASSERT_EQ(value, key == "key0" ? "2" : "1") << key;
+  }
+
   void check(local_state& state, std::int32_t task) {
     const auto at = state.find_checkpoint("flow", "profiles", task);
     ASSERT_TRUE(at);
@@ -223,7 +238,7 @@ class LocalStateKilled : public LocalState {
   }
 };
 
-TEST_F(LocalStateKilled, AgreesWithItsCheckpoints) {
+TEST_F(LocalStateDeathTest, AgreesWithItsCheckpoints) {
   std::mt19937 random(20261121);
   std::int64_t epochs = 0, loads = 0;
   for (int round = 0; round < 12; ++round) {
@@ -256,6 +271,34 @@ TEST_F(LocalStateKilled, AgreesWithItsCheckpoints) {
   }
   EXPECT_GT(epochs, 0);
   EXPECT_GT(loads, 0) << "no load reached the disk";
+}
+
+// A restore that was interrupted beside the write-ahead log, and a second one in the same process that brings only the tail.
+TEST_F(LocalStateDeathTest, KeepsWhatAnInterruptedRestoreWroteUnderTheCheckpointOfTheNext) {
+  const int records = static_cast<int>(restore_limits::small_records_max) + 500;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    auto state = reopen();
+    {
+      auto first = state_loader::for_task(*state, "flow", "profiles", 0);
+      for (int k = 0; k < records; ++k) first->put(as_bytes("key" + std::to_string(k)), as_bytes("1"));
+      if (!first->write({records, 0, 0, "cluster"})) ::_exit(3);
+    }
+    auto second = state_loader::for_task(*state, "flow", "profiles", 0);
+    second->put(as_bytes("key0"), as_bytes("2"));
+    if (!second->finish({records + 1, 0, 0, "cluster"})) ::_exit(4);
+    ::raise(SIGKILL);
+  }
+  int how = 0;
+  ::waitpid(child, &how, 0);
+  ASSERT_TRUE(WIFSIGNALED(how)) << "ended by itself, " << WEXITSTATUS(how);
+  const pid_t reader = ::fork();
+  if (reader == 0) {
+    check_tail(records);
+    ::_exit(HasFailure() ? 1 : 0);
+  }
+  ::waitpid(reader, &how, 0);
+  ASSERT_TRUE(WIFEXITED(how) && WEXITSTATUS(how) == 0) << "the checkpoint counts what is gone";
 }
 
 }  // namespace

@@ -119,6 +119,7 @@ class kafka_member final : public member {
   [[nodiscard]] result<group_event> take_assigned(const rd_kafka_topic_partition_list_t* partitions);
   [[nodiscard]] result<group_event> take_revoked();
   [[nodiscard]] status take_error(rd_kafka_event_t* event);
+  [[nodiscard]] std::string without(const rd_kafka_topic_partition_list_t* partitions) const;
   [[nodiscard]] result<std::vector<std::int32_t>> tasks_of(const rd_kafka_topic_partition_list_t* partitions) const;
   [[nodiscard]] group_event lose(std::string why);
   [[nodiscard]] std::string place() const { return "group " + in_quotes(request_.group); }
@@ -314,6 +315,11 @@ result<group_event> kafka_member::take_assigned(const rd_kafka_topic_partition_l
   const auto generation = captured == nullptr ? -1 : generation_in(text);
   assign(nothing_to_fetch.get());
   if (generation < 0) return group_event{};  // lost already; a revocation follows
+  if (auto missing = without(partitions); !missing.empty()) {
+    // The group is assigned anew as soon as its leader knows the topic.
+    trouble_ = "the group's leader does not know topic " + in_quotes(missing) + " yet";
+    return group_event{};
+  }
   auto tasks = tasks_of(partitions);
   if (!tasks) return tl::unexpected<error>(std::move(tasks).error());
   group_event event;
@@ -329,6 +335,17 @@ result<group_event> kafka_member::take_assigned(const rd_kafka_topic_partition_l
   set_metadata(std::move(captured));
   restorer_->begin(tasks_);
   return event;
+}
+
+// A topic that an assignment lacks although it has partitions of others; empty: it has all of them, or none.
+std::string kafka_member::without(const rd_kafka_topic_partition_list_t* partitions) const {
+  if (partitions->cnt == 0) return {};
+  std::set<std::string_view> given;
+  for (int i = 0; i < partitions->cnt; ++i) given.insert(partitions->elems[i].topic);
+  for (const auto& topic : request_.topics) {
+    if (!given.contains(topic)) return topic;
+  }
+  return {};
 }
 
 result<std::vector<std::int32_t>> kafka_member::tasks_of(const rd_kafka_topic_partition_list_t* partitions) const {

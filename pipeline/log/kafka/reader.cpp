@@ -87,9 +87,10 @@ class oldest_offset {
   std::chrono::steady_clock::time_point at_{};  // guarded by mutex_
 };
 
+// Not errc::not_found: whoever reads knows the topic, and a broker that has just started may not
+// know it yet.
 bool lasting(errc code) {
-  return code == errc::not_found || code == errc::invalid || code == errc::corrupt ||
-         code == errc::unsupported;
+  return code == errc::invalid || code == errc::corrupt || code == errc::unsupported;
 }
 
 }  // namespace
@@ -359,8 +360,11 @@ result<std::int64_t> reader::ask(std::string_view topic, std::int32_t partition,
                                            static_cast<int>(std::max<std::int64_t>(left, 1)));
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) code = one->err;
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return one->offset;
-    if (lasting(classify(code)) || steady_clock::now() > until)
-      return asks_.fail(code, "asking for offsets of " + place(topic, partition));
+    if (lasting(classify(code)) || steady_clock::now() > until) {
+      auto failed = asks_.fail(code, "asking for offsets of " + place(topic, partition));
+      if (failed.value().code == errc::not_found) failed.value().code = errc::unavailable;
+      return failed;
+    }
     std::this_thread::sleep_for(ask_again);
   }
 }

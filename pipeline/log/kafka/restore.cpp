@@ -49,8 +49,8 @@ struct task {
   enum class phase { offsets, state, ready, failed };
   phase at = phase::offsets;
   std::uint64_t turn = 0;              // which `begin` it belongs to
-  steady_clock::time_point since{};    // when it began to wait for offsets
   steady_clock::time_point not_before{};
+  std::optional<steady_clock::time_point> missing_since;  // the first of the answers in a row that a topic is not there
   std::size_t stores_done = 0;
   std::int64_t from = 0, reached = 0, mark = 0;  // of the store under way
   std::string trouble;
@@ -82,7 +82,8 @@ class group_restorer final : public restorer {
   [[nodiscard]] status bring_store(const store_of_group& store, std::int32_t partition, std::uint64_t turn);
   [[nodiscard]] result<bool> usable(const store_of_group& store, std::int32_t partition, const checkpoint& at,
                                     const offset_range& range);
-  void ended(std::int32_t partition, std::uint64_t turn, const status& outcome);
+  void ended(std::int32_t partition, std::uint64_t turn, status outcome);
+  [[nodiscard]] status open_stores(std::int32_t partition);
   void close_all();
   void renew_all();
   void set_trouble(std::int32_t partition, std::uint64_t turn, std::string trouble);
@@ -161,10 +162,13 @@ class group_restorer::one_store final : public changelog_reader::sink {
     owner_.counts_.records += records_;
     owner_.counts_.bytes += static_cast<std::int64_t>(bytes_);
     owner_.spell_records_ += records_;
+    const auto found = owner_.tasks_.find(partition_);
+    if (found != owner_.tasks_.end() && found->second.turn == turn_) {
+      found->second.reached = at_.next;
+      if (records_ > 0) found->second.missing_since.reset();
+    }
     records_ = 0;
     bytes_ = 0;
-    const auto found = owner_.tasks_.find(partition_);
-    if (found != owner_.tasks_.end() && found->second.turn == turn_) found->second.reached = at_.next;
   }
 
   group_restorer& owner_;
@@ -219,7 +223,6 @@ void group_restorer::begin(std::span<const std::int32_t> partitions) {
     for (const auto partition : partitions) {
       auto& made = tasks_[partition];
       made.turn = turn_;
-      made.since = now;
       waiting_.push_back(partition);
     }
     spell_records_ = 0;
@@ -359,17 +362,31 @@ void group_restorer::work() {
   }
 }
 
+// mutex_ is held, so that no `begin` or `drop` comes in between. All of them, or none.
+status group_restorer::open_stores(std::int32_t partition) {
+  for (const auto& store : stores_) {
+    auto opened = state_->open(group_, store.name, partition);
+    if (opened) continue;
+    for (const auto& other : stores_) state_->close(group_, other.name, partition);
+    return opened;
+  }
+  return {};
+}
+
 // mutex_ is held.
-void group_restorer::ended(std::int32_t partition, std::uint64_t turn, const status& outcome) {
+void group_restorer::ended(std::int32_t partition, std::uint64_t turn, status outcome) {
   const auto found = tasks_.find(partition);
   if (found == tasks_.end() || found->second.turn != turn) return;
   auto& t = found->second;
   if (outcome) {
-    for (const auto& store : stores_) {
-      // Under the lock, so that no `begin` or `drop` comes in between.
-      if (const auto opened = state_->open(group_, store.name, partition); !opened) t.why_failed = opened.error();
+    outcome = open_stores(partition);
+    if (!outcome) {  // the files were closed since: all begins from its checkpoints
+      t.at = task::phase::offsets;
+      t.stores_done = 0;
     }
-    t.at = t.why_failed ? task::phase::failed : task::phase::ready;
+  }
+  if (outcome) {
+    t.at = task::phase::ready;
     t.trouble.clear();
     ++counts_.tasks_ready;
     const bool all = std::all_of(tasks_.begin(), tasks_.end(), [](const auto& other) { return other.second.at == task::phase::ready; });
@@ -377,18 +394,22 @@ void group_restorer::ended(std::int32_t partition, std::uint64_t turn, const sta
     return;
   }
   const auto& why = outcome.error();
-  const auto waited = steady_clock::now() - t.since;
+  const auto now = steady_clock::now();
+  if (why.code != errc::not_found) {
+    t.missing_since.reset();
+  } else if (!t.missing_since) {
+    t.missing_since = now;
+  }
   // A broker that has just started may not know its topics yet.
   const bool passing = why.code == errc::unavailable || why.code == errc::io || why.code == errc::cancelled ||
-                       (why.code == errc::not_found && waited < restore_limits::missing_topic_max);
-  const bool too_long = t.at == task::phase::offsets && waited > restore_limits::stable_offsets_max;
-  if (!passing || too_long) {
+                       (t.missing_since && now - *t.missing_since < restore_limits::missing_topic_max);
+  if (!passing) {
     t.why_failed = why;
     t.at = task::phase::failed;
     return;
   }
   t.trouble = why.message;
-  t.not_before = steady_clock::now() + retry_pause;
+  t.not_before = now + retry_pause;
   waiting_.push_back(partition);
 }
 

@@ -17,8 +17,7 @@ class client;
 /// Bounds of restoring.
 struct restore_limits {
   static constexpr int threads = 4;                                  ///< stores of tasks read at once
-  static constexpr std::chrono::seconds stable_offsets_max{300};     ///< how long an open transaction may hold a task back
-  static constexpr std::chrono::seconds missing_topic_max{30};       ///< until a changelog that is not there is an error
+  static constexpr std::chrono::seconds missing_topic_max{30};       ///< for which a changelog is missing until that is an error
   static constexpr std::chrono::seconds renew_interval{300};         ///< of checkpoints of tasks that stand still
   static constexpr std::size_t batch_bytes_max = 8 << 20;            ///< of one write; each thread holds two
   static constexpr std::int64_t small_records_max = 20'000;          ///< up to which a restore goes through the write-ahead log

@@ -199,6 +199,8 @@ status state_files::open_database() {
   const auto outcome = rocksdb::DB::Open(database_options(options), (folder / "db").string(), &opened);
   if (!outcome.ok()) return failed("cannot open the database", outcome);
   db.reset(opened);
+  ++openings;
+  beside_log = false;
   write_failed = false;
   std::unique_ptr<rocksdb::Iterator> at(db->NewIterator(rocksdb::ReadOptions()));
   for (at->Seek("n"); at->Valid() && at->key().starts_with("n"); at->Next()) {
@@ -250,9 +252,8 @@ state_files::task_state* state_files::find_open(std::string_view group, std::str
 }
 
 status state_files::write(rocksdb::WriteBatch& batch, bool logged) {
-  if (!db || write_failed) {
-    return fail(errc::io, "state folder " + folder.string() + ": closed since a write failed; it is opened again at the next restore");
-  }
+  if (!db || write_failed) return closed();
+  if (!logged) beside_log = true;
   rocksdb::WriteOptions how;
   how.disableWAL = !logged;
   how.memtable_insert_hint_per_batch = !logged;  // a restore's batches are sorted
@@ -263,10 +264,15 @@ status state_files::write(rocksdb::WriteBatch& batch, bool logged) {
 }
 
 status state_files::flush() {
+  if (!db || write_failed) return closed();
   const auto outcome = db->Flush(rocksdb::FlushOptions());
   if (outcome.ok()) return {};
   write_failed = true;
   return failed("cannot write", outcome);
+}
+
+tl::unexpected<error> state_files::closed() const {
+  return fail(errc::io, "state folder " + folder.string() + ": closed since a write failed; it is opened again at the next restore");
 }
 
 tl::unexpected<error> state_files::failed(std::string_view doing, const rocksdb::Status& why) const {

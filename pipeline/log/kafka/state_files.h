@@ -4,6 +4,7 @@
 #include <rocksdb/write_batch.h>
 
 #include <atomic>
+#include <cstdint>
 #include <map>
 #include <mutex>
 #include <shared_mutex>
@@ -55,6 +56,7 @@ class state_files {
   state_files(std::filesystem::path folder, local_state_options options, folder_lock lock);
   ~state_files();
 
+  /// `mutex` is held exclusively, or nobody else knows of this yet.
   [[nodiscard]] status open_database();
   /// The store's number, given at its first use. `mutex` is held exclusively.
   [[nodiscard]] result<store_entry*> number(std::string_view group, std::string_view store);
@@ -65,8 +67,10 @@ class state_files {
                                       std::uint32_t& number);
   /// `mutex` is held. A failure is remembered until `local_state::recover`.
   [[nodiscard]] status write(rocksdb::WriteBatch& batch, bool logged);
+  /// `mutex` is held. As `write`.
   [[nodiscard]] status flush();
   [[nodiscard]] tl::unexpected<error> failed(std::string_view doing, const rocksdb::Status& why) const;
+  [[nodiscard]] tl::unexpected<error> closed() const;
 
   const std::filesystem::path folder;
   const local_state_options options;
@@ -75,6 +79,10 @@ class state_files {
   std::map<std::string, std::map<std::string, store_entry, std::less<>>, std::less<>> stores;
   std::mutex change_mutex;  ///< held for changes of open tasks and their `task_state`; after `mutex`
   std::atomic<bool> write_failed{false};
+  /// Some of what was written since the opening is beside the write-ahead log. A flush does not take it back: whoever loads
+  /// next cannot know whether its task was in it, and goes on beside the log.
+  std::atomic<bool> beside_log{false};
+  std::uint64_t openings = 0;  ///< of the database; guarded by `mutex`
 
  private:
   folder_lock lock_;

@@ -11,6 +11,9 @@
 namespace sonder::kafka {
 namespace {
 
+constexpr auto report_wait = std::chrono::seconds(1);  // for the report of a batch that made a transaction fail
+
+
 using std::chrono::milliseconds;
 
 // What a record of Kafka's format v2 and the batch around it take beside key, value and headers.
@@ -260,6 +263,14 @@ status writer::send_offsets(const epoch_changes& epoch,
     // Sent again it is the same: an epoch sends its offsets once.
     const bool again = rd_kafka_error_is_retriable(refused) != 0 &&
                        clock::now() < began_ + options_.transaction_timeout;
+    if (!again && rd_kafka_error_code(refused) == RD_KAFKA_RESP_ERR__STATE) {
+      // The transaction has failed already: by a batch that the broker refused, and whose report tells why.
+      const auto written = on.flush(std::min(clock::now() + report_wait, began_ + options_.transaction_timeout));
+      if (!written) {
+        rd_kafka_error_destroy(refused);
+        return end_failed(written.error(), true);
+      }
+    }
     if (!again) return end_failed(refused, "committing the offsets of an epoch");
     rd_kafka_error_destroy(refused);
   }
@@ -292,7 +303,7 @@ status writer::end_failed(error why, bool abort) {
                                     "\"; no two workers of a group may have one log.instance");
     }
     why = {errc::unavailable,
-           "an epoch took longer than log.transaction_timeout_ms, and the broker has aborted it"};
+           "an epoch took longer than log.transaction_timeout, and the broker has aborted it"};
     abort = false;
   } else if (fatal != RD_KAFKA_RESP_ERR_NO_ERROR) {
     why.message += " (" + std::string(text.data()) + ")";
