@@ -182,6 +182,22 @@ TEST_F(FlowParking, IsNotAllowedMoreByWhatWasAgreedToWhileARowWaited) {
   EXPECT_THAT(ids(), ElementsAre("b1"));
 }
 
+TEST_F(FlowParking, LetsEachTimerDoWhatItsOwnSubjectAgreedTo) {
+  rig.file("echo.avsc", R"({"type":"record","name":"echo","fields":[
+    {"name":"event_id","type":"string","sonder.privacy":{"categories":[]}},{"name":"text","type":"string","sonder.privacy":{"categories":[]}}]})");
+  out_options = "purpose: AcademicResearch, ";
+  rig.flow(yaml("echo.avsc",
+                "  consent: {plugin: consent_filter, in: {events: events, decisions: consent}}\n"
+                "  hoard: {plugin: hoarder, in: {texts: consent.allowed}, purpose: ServicePersonalisation}\n",
+                "hoard.echoes"));
+  // Ana's is due first, and is of the kind that is called last.
+  rig.give("consent", {decision("ana", "granted", 1), decision("ana", "granted", 1, "AcademicResearch"), decision("ben", "granted", 1)});
+  rig.give("events", {event("a1", "ana", 5, "chime first"), event("b1", "ben", 6, "chime second"), event("a2", "ana", 100)});
+  const auto summary = rig.run();
+  EXPECT_THAT(ids(), ElementsAre("a1")) << rig.findings();
+  EXPECT_THAT(port(summary, "out").dropped, ElementsAre(Pair("no_consent", 1)));
+}
+
 TEST_F(FlowParking, TakesNoMoreEventsWhereAsManyWaitAsMay) {
   rig.flow(hoard("retry: 1m, retry_max: 1m", ", parked_max: 2"));
   rig.give("events", {event("a1", "ana", 1, "retry 1"), event("b1", "ben", 2, "retry 1"), event("c1", "cleo", 3), event("d1", "dan", 4)});

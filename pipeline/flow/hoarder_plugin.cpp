@@ -4,7 +4,8 @@
 #include "sonder/plugin.hpp"
 
 // What a row's text asks of it: "keep N" puts N values of 1 MiB less a byte, "retry" asks for a retry of the row for ever, "retry N"
-// N times, "shout N" emits N rows of 1 MiB, "tick" sets a timer that sets itself again, "tock" one that fails, "cancel" answers that the call was given up.
+// N times, "shout N" emits N rows of 1 MiB, "tick" sets a timer that sets itself again, "tock" one that fails,
+// "chime first" and "chime second" one each that emits a row with the event's id, at 10 and at 20, "cancel" answers that the call was given up.
 namespace {
 
 namespace sp = sonder::plugin;
@@ -34,6 +35,8 @@ class hoarder {
       }
       if (text.starts_with("shout ")) shout(row, ids[row], std::stoi(std::string(text.substr(6))), out);
       if (text == "tock") timers_.set(row, 0, 1, SONDER_EVENT_TIME, 1, {});
+      if (text == "chime first") timers_.set(row, 1, 2, SONDER_EVENT_TIME, 10, sp::as_bytes(ids[row]));
+      if (text == "chime second") timers_.set(row, 0, 2, SONDER_EVENT_TIME, 20, sp::as_bytes(ids[row]));
       if (text == "tick") timers_.set(row, 0, 0, SONDER_PROCESSING_TIME, 1, {});
       if (!text.starts_with("keep ")) continue;
       const auto values = std::stoi(std::string(text.substr(5)));
@@ -43,11 +46,22 @@ class hoarder {
   }
 
   /// A clock that winds itself up again.
-  sp::status fire(const sp::due_timers& due, sp::output&) {
+  sp::status fire(const sp::due_timers& due, sp::output& out) {
+    std::vector<std::int64_t> chimes;
+    auto& rows = echoes_.start();
     for (std::int64_t row = 0; row < due.rows(); ++row) {
+      if (due.tag(row) == 2) {
+        const auto id = due.payload(row);
+        rows.get<0>().append(std::string_view(reinterpret_cast<const char*>(id.data()), id.size()));
+        rows.get<1>().append("chime");
+        rows.close();
+        chimes.push_back(row);
+        continue;
+      }
       if (due.tag(row) == 1) return {SONDER_BAD_RECORDS, "a timer that nobody can handle"};
       timers_.set(row, 0, 0, SONDER_PROCESSING_TIME, clock_.processing_time_ms() + 10, {});
     }
+    if (!chimes.empty()) out.emit(1, chimes, echoes_);
     return {};
   }
 
