@@ -299,9 +299,12 @@ status task::run_batch(std::size_t source, std::int32_t rows_max, std::int64_t u
 
 status task::run_edge(int edge, row_space& space, edge_rows& rows, const batch_times& times) {
   const auto e = static_cast<std::size_t>(edge);
+  // Rows whose consent could not be asked again hold the task instead of being put aside.
+  const bool may_return = context_.consent_can_be_asked || !flow_.edges[e].consented;
   for (const auto& [stage, input] : context_.stage_inputs[e]) {
     const auto s = static_cast<std::size_t>(stage);
-    SONDER_TRY(run_stage(s, static_cast<std::size_t>(input), space, rows, times, {&stages_[s]->services().parked(), nullptr}));
+    auto* parked = may_return ? &stages_[s]->services().parked() : nullptr;
+    SONDER_TRY(run_stage(s, static_cast<std::size_t>(input), space, rows, times, {parked, nullptr}));
   }
   for (const auto sink : context_.sinks_of[e]) {
     const auto s = static_cast<std::size_t>(sink);
@@ -326,7 +329,7 @@ status task::run_stage(std::size_t stage, std::size_t input, row_space& space, e
     return bury(from.source, from.record_of(row), flow_.stages[stage].options.name, cause);
   };
   SONDER_TRY(stages_[stage]->run(input, space, rows, times, memory_, open_->counts[context_.layout->stage_input(stage, input)], out,
-                                 emitted, *watch_, bury_row, &park));
+                                 emitted, *watch_, bury_row, park.at == nullptr ? nullptr : &park));
   if (wiring.edge_out >= 0 && !out.base->rows.empty()) SONDER_TRY(run_edge(wiring.edge_out, space, out, times));
   for (const auto& made : emitted) SONDER_TRY(run_emitted(made, space, times));
   return {};

@@ -24,6 +24,7 @@ struct task_context {
   std::vector<std::shared_ptr<const sink_plan>> sinks;          ///< per sink
   std::vector<std::vector<std::pair<int, int>>> stage_inputs;   ///< per edge: (stage, input) that it feeds
   std::vector<std::vector<int>> sinks_of;                       ///< per edge: sinks that it feeds
+  bool consent_can_be_asked = true;                             ///< about a subject and a time, with no event at hand
   std::function<std::int64_t()> now_ms;
   stop_signs stop;
   std::atomic<std::int64_t> uncommitted_bytes{0};               ///< of all tasks' outputs
@@ -111,7 +112,8 @@ class task {
   [[nodiscard]] std::int64_t parking_room() const noexcept;
   [[nodiscard]] status fire_timers();
   [[nodiscard]] status fire_stage(std::size_t stage, std::vector<due_timer>& due);
-  [[nodiscard]] status ask_authority(row_space& space, const row_base& base, std::vector<std::int32_t>& allowed);
+  [[nodiscard]] status ask_authority(row_space& space, const row_base& base, std::vector<std::int32_t>& allowed,
+                                     std::vector<std::int32_t>& unanswered);
   [[nodiscard]] status keep_agreed(std::size_t stage, std::vector<due_timer>& due);
   [[nodiscard]] status run_emitted(const emitted_rows& rows, const row_space& from, const batch_times& times);
   [[nodiscard]] status bury(int source, const log_record& record, std::string_view stage, std::string_view cause);

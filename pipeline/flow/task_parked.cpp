@@ -113,7 +113,8 @@ status task::drop_disagreed(std::size_t stage, int input, row_space& space, std:
   auto asked = space;
   std::fill(asked.purposes.begin(), asked.purposes.end(), 0);
   std::vector<std::int32_t> allowed;
-  SONDER_TRY(ask_authority(asked, base, allowed));
+  std::vector<std::int32_t> unanswered;
+  SONDER_TRY(ask_authority(asked, base, allowed, unanswered));
   auto& counts = open_->counts[context_.layout->stage_input(stage, static_cast<std::size_t>(input))];
   std::size_t at = 0;
   for (const auto row : base.rows) {
@@ -124,7 +125,12 @@ status task::drop_disagreed(std::size_t stage, int input, row_space& space, std:
       continue;
     }
     ++counts.in;
-    counts.drop(host_cause::no_consent);
+    if (std::find(unanswered.begin(), unanswered.end(), row) == unanswered.end()) {
+      counts.drop(host_cause::no_consent);
+    } else {
+      counts.bury(host_cause::plugin_failed);
+      SONDER_TRY(bury(space.source, *space.record[r], flow_.stages[stage].options.name, name(host_cause::plugin_failed)));
+    }
     SONDER_TRY(stages_[stage]->services().parked().remove(places[r].number));
   }
   base.rows = std::move(allowed);

@@ -77,8 +77,10 @@ status task::fire_stage(std::size_t stage, std::vector<due_timer>& due) {
 }
 
 /// Asks the consent authority about the subjects of `space`, as for events at its event times, and writes the purposes that hold.
-/// `allowed` becomes the rows that it lets pass; all of them, unchanged, where the flow has no authority.
-status task::ask_authority(row_space& space, const row_base& base, std::vector<std::int32_t>& allowed) {
+/// `allowed` becomes the rows that it lets pass; all of them, unchanged, where the flow has no authority. `unanswered` those that it
+/// fails at.
+status task::ask_authority(row_space& space, const row_base& base, std::vector<std::int32_t>& allowed,
+                           std::vector<std::int32_t>& unanswered) {
   const auto authority = std::find_if(flow_.stages.begin(), flow_.stages.end(), [](const auto& s) { return s.authority; });
   if (authority == flow_.stages.end()) {
     allowed = base.rows;
@@ -111,7 +113,11 @@ status task::ask_authority(row_space& space, const row_base& base, std::vector<s
   edge_rows out;
   std::vector<emitted_rows> emitted;
   SONDER_TRY(stages_[a]->run(input, space, rows, {event_time_ms_, now_ms_, INT64_MIN}, memory_, counts, out, emitted, *watch_,
-                             [](const row_space&, std::int32_t, std::string_view) { return status{}; }, nullptr));
+                             [&](const row_space&, std::int32_t row, std::string_view) {
+                               unanswered.push_back(row);
+                               return status{};
+                             },
+                             nullptr));
   allowed = out.base->rows;
   return {};
 }
@@ -124,7 +130,8 @@ status task::keep_agreed(std::size_t stage, std::vector<due_timer>& due) {
   fill_space(due, -1, space, base);
   for (auto& at_ms : space.event_time_ms) at_ms = now_ms_;
   std::vector<std::int32_t> allowed;
-  SONDER_TRY(ask_authority(space, base, allowed));
+  std::vector<std::int32_t> unanswered;  // of a timer, that is a no: no record is there to bury
+  SONDER_TRY(ask_authority(space, base, allowed, unanswered));
   std::vector<due_timer> kept;
   std::vector<std::uint64_t> purposes;
   const auto bit = flow_.stages[stage].purpose_bit;

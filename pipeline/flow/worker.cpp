@@ -59,10 +59,9 @@ void wire(task_context& context) {
   }
 }
 
-/// A timer's subject is asked for consent again when it fires. No event is there then, only the subject and the time: an authority
-/// that reads more than these, or not straight from a topic, cannot be asked.
-status check_timers(const graph& flow, const stage_node& stage) {
-  if (stage.of.timers.empty()) return {};
+/// A timer's subject is asked for consent again when it fires, a parked row's when it comes back. No event is there then, only the
+/// subject and the time: an authority that reads more than these, or not straight from a topic, cannot be asked.
+bool consent_can_be_asked(const graph& flow) {
   for (const auto& authority : flow.stages) {
     if (!authority.authority) continue;
     for (const auto& input : authority.inputs) {
@@ -73,19 +72,22 @@ status check_timers(const graph& flow, const stage_node& stage) {
       for (const auto slot : input.reads) {
         enough = enough && (slot < 0 || slot == from->subject_slot || slot == from->event_time_slot);
       }
-      if (enough) continue;
-      return fail(errc::unsupported, to_string(stage.options.at) + ": stage \"" + stage.options.name +
-                                         "\" sets timers, but stage \"" + authority.options.name +
-                                         "\" cannot be asked for consent when they fire: it reads more than subject and event "
-                                         "time, or not from a topic");
+      if (!enough) return false;
     }
   }
-  return {};
+  return true;
+}
+
+status check_timers(const task_context& context, const stage_node& stage) {
+  if (stage.of.timers.empty() || context.consent_can_be_asked) return {};
+  return fail(errc::unsupported, to_string(stage.options.at) + ": stage \"" + stage.options.name +
+                                     "\" sets timers, but the consent authority cannot be asked when they fire: it reads more than "
+                                     "subject and event time, or not from a topic");
 }
 
 status make_modules(task_context& context, logger* lines) {
   for (const auto& stage : context.flow->stages) {
-    SONDER_TRY(check_timers(*context.flow, stage));
+    SONDER_TRY(check_timers(context, stage));
     auto module = stage_module::create(stage, context.secrets, lines);
     if (!module) return tl::unexpected(module.error());
     context.modules.push_back(std::move(*module));
@@ -121,6 +123,7 @@ status start_tasks(task_context& context, std::shared_ptr<const graph> flow, log
   context.layout = std::make_unique<const counts_layout>(*context.flow);
   context.now_ms = options.clock ? options.clock : std::function<std::int64_t()>(&system_now_ms);
   wire(context);
+  context.consent_can_be_asked = consent_can_be_asked(*context.flow);
   return make_modules(context, options.lines);
 }
 
