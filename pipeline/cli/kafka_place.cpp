@@ -66,6 +66,10 @@ result<std::unique_ptr<schema_registry>> open_registry(const registry_options& o
 }  // namespace
 
 result<opened_log> open_on_kafka(const flow_options& flow, kafka_use use, std::function<void(int, std::string_view)> lines) {
+  if (use == kafka_use::worker && flow.log.dir.empty()) {
+    return fail(errc::invalid, to_string(flow.log.at) +
+                                   ": log needs \"dir\", where a worker keeps state between runs; or give --data-dir DIR");
+  }
   const auto secrets = read_log_secrets(flow);
   if (!secrets) return tl::unexpected(secrets.error());
   const auto& from = flow.log.kafka;

@@ -292,6 +292,13 @@ sinks:
         said = self.place.run("run", self.config, "--until-idle", "--set", "run.http_port=0", "--set", "run.http_address=everywhere", expect=3).stderr
         self.assertIn('HTTP address must be an IPv4 or IPv6 address such as 127.0.0.1, 0.0.0.0 or ::1, found "everywhere"; set run.http_address', said)
 
+    def test_a_worker_on_kafka_without_a_folder_or_a_broker_is_told_what_to_give(self):
+        flow = ROOT / "config/quickstart.yaml"
+        said = self.place.run("run", flow, "--profile", "kafka", "--until-idle", "--set", "log.dir=", expect=3).stderr
+        self.assertIn('log needs "dir", where a worker keeps state between runs; or give --data-dir DIR', said)
+        said = self.place.run("run", flow, "--profile", "kafka", "--until-idle", "--set", "log.bootstrap=127.0.0.1:1", expect=3).stderr
+        self.assertIn("kafka 127.0.0.1:1: no broker answers", said)
+
 
 if __name__ == "__main__":
     sys.exit(0 if unittest.main(exit=False, verbosity=2).result.wasSuccessful() else 1)
