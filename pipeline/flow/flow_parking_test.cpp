@@ -23,12 +23,6 @@ using testing::IsEmpty;
 using testing::Pair;
 using testing::SizeIs;
 
-constexpr auto event_schema = R"({"type":"record","name":"event","fields":[
-  {"name":"event_id","type":"string","sonder.privacy":{"categories":[]}},
-  {"name":"subject_id","type":"string","sonder.privacy":{"categories":[]}},
-  {"name":"at","type":{"type":"long","logicalType":"timestamp-millis"},"sonder.privacy":{"categories":[]}},
-  {"name":"text","type":"string","sonder.privacy":{"categories":[]}}]})";
-
 constexpr auto counted_schema = R"({"type":"record","name":"counted","fields":[
   {"name":"event_id","type":"string","sonder.privacy":{"categories":[]}},
   {"name":"count","type":"long","sonder.privacy":{"categories":[]}}]})";
@@ -52,7 +46,7 @@ class FlowParking : public testing::Test {
   FlowParking() {
     const char* root = std::getenv("SONDER_SOURCE_DIR");
     schemas = std::string(root == nullptr ? "." : root) + "/schemas";
-    rig.file("event.avsc", event_schema);
+    rig.file("event.avsc", plain_event_schema);
     rig.file("counted.avsc", counted_schema);
   }
 

@@ -163,6 +163,16 @@ run_summary flow_rig::run() {
   return summary;
 }
 
+std::vector<std::string> flow_rig::dead_letters() {
+  std::vector<std::string> found;
+  for (const auto& json : records("dead_letter")) {
+    const auto cause = json.substr(json.find("\"cause\":") + 9);
+    const auto stage = json.substr(json.find("\"stage\":") + 9);
+    found.push_back(stage.substr(0, stage.find('"')) + ":" + cause.substr(0, cause.find('"')));
+  }
+  return found;
+}
+
 std::vector<log_record> flow_rig::raw(const std::string& name, std::int32_t partition) {
   std::vector<log_record> all;
   std::int64_t from = 0;

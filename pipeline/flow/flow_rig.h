@@ -12,6 +12,13 @@
 
 namespace sonder {
 
+/// Labelled as data about nobody: what labels allow is tested with the graph.
+inline constexpr auto plain_event_schema = R"({"type":"record","name":"event","fields":[
+  {"name":"event_id","type":"string","sonder.privacy":{"categories":[]}},
+  {"name":"subject_id","type":"string","sonder.privacy":{"categories":[]}},
+  {"name":"at","type":{"type":"long","logicalType":"timestamp-millis"},"sonder.privacy":{"categories":[]}},
+  {"name":"text","type":"string","sonder.privacy":{"categories":[]}}]})";
+
 /// A whole flow in a temporary folder, for tests: configuration, schemas, an embedded log, and rows in and out as JSON.
 /// Fails the test it is used in by exceptions, which GoogleTest reports.
 class flow_rig {
@@ -43,6 +50,8 @@ class flow_rig {
 
   /// Values of all records of a topic as JSON, partition after partition; sorted, since partitions have no common order.
   [[nodiscard]] std::vector<std::string> records(const std::string& topic);
+  /// `stage:cause` of each dead letter.
+  [[nodiscard]] std::vector<std::string> dead_letters();
   [[nodiscard]] std::vector<log_record> raw(const std::string& topic, std::int32_t partition);
 
   /// Closes the log as a crash would find it, and opens it again.

@@ -68,16 +68,6 @@ class FlowSafety : public testing::Test {
            "stages:\n" + stages + "sinks:\n  out: " + from + "\n" + more;
   }
 
-  std::vector<std::string> dead_letters() {
-    std::vector<std::string> found;
-    for (const auto& json : rig.records("dead_letter")) {
-      const auto cause = json.substr(json.find("\"cause\":") + 9);
-      const auto stage = json.substr(json.find("\"stage\":") + 9);
-      found.push_back(stage.substr(0, stage.find('"')) + ":" + cause.substr(0, cause.find('"')));
-    }
-    return found;
-  }
-
   /// Asks the worker to stop after `wait`, if it still runs then.
   result<run_summary> run_and_stop(milliseconds wait) {
     std::atomic<int> stop{0};
@@ -128,7 +118,7 @@ TEST_F(FlowSafety, ClosesAnEpochBeforeItsStateIsMoreThanAStoreHolds) {
   rig.give("events", rows);
   const auto summary = rig.run();
   EXPECT_EQ(summary.records_out, 5'000U);
-  EXPECT_THAT(dead_letters(), IsEmpty());
+  EXPECT_THAT(rig.dead_letters(), IsEmpty());
 }
 
 TEST_F(FlowSafety, LoadsATableThatIsLargerThanAnEpochMayBe) {
@@ -154,7 +144,7 @@ TEST_F(FlowSafety, MakesBatchesSmallerWhoseStateDoesNotFit) {
   rig.give("events", rows);
   const auto summary = rig.run();
   EXPECT_EQ(summary.records_out, 40U);
-  EXPECT_THAT(dead_letters(), IsEmpty());
+  EXPECT_THAT(rig.dead_letters(), IsEmpty());
 }
 
 TEST_F(FlowSafety, BuriesTheOneRowWhoseStateNeverFits) {
@@ -162,7 +152,7 @@ TEST_F(FlowSafety, BuriesTheOneRowWhoseStateNeverFits) {
   rig.give("events", {event("e1", "ana", 1, "keep 1"), event("e2", "ana", 2, "keep 9"), event("e3", "ana", 3, "keep 1")});
   const auto summary = rig.run();
   EXPECT_EQ(summary.records_out, 2U);
-  EXPECT_THAT(dead_letters(), ElementsAre("hoard:bad_output"));
+  EXPECT_THAT(rig.dead_letters(), ElementsAre("hoard:bad_output"));
 }
 
 TEST_F(FlowSafety, BuriesRowsThatAskForRetriesForEverAndKeepsTheOrderOfTheRest) {
@@ -171,7 +161,7 @@ TEST_F(FlowSafety, BuriesRowsThatAskForRetriesForEverAndKeepsTheOrderOfTheRest) 
   for (int i = 0; i < 64; ++i) rows.push_back(event("e" + std::to_string(i), "ana", i, i % 8 == 0 ? "retry" : "ok"));
   rig.give("events", rows);
   rig.run();
-  EXPECT_THAT(dead_letters(), testing::AllOf(SizeIs(8), Each("hoard:retries_exhausted")));
+  EXPECT_THAT(rig.dead_letters(), testing::AllOf(SizeIs(8), Each("hoard:retries_exhausted")));
   std::vector<std::int64_t> times;
   for (const auto& r : rig.raw("out", 0)) times.push_back(r.timestamp_ms);
   EXPECT_THAT(times, SizeIs(56));
@@ -184,7 +174,7 @@ TEST_F(FlowSafety, TakesACallThatGaveUpUnaskedForAFailure) {
   const auto summary = rig.run();
   EXPECT_EQ(summary.stopped_because, "idle");
   EXPECT_THAT(rig.records("out"), SizeIs(2));
-  EXPECT_THAT(dead_letters(), ElementsAre("hoard:bad_output"));
+  EXPECT_THAT(rig.dead_letters(), ElementsAre("hoard:bad_output"));
 }
 
 TEST_F(FlowSafety, CountsForAPluginHoweverOftenItDoes) {
@@ -204,7 +194,7 @@ TEST_F(FlowSafety, BuriesARowWhoseSubjectIsTooLongForAStoresKey) {
   rig.give("events", {event("e1", "ana", 1), event("e2", std::string(5'000, 's'), 2), event("e3", "ana", 3)});
   rig.run();
   EXPECT_THAT(rig.records("out"), SizeIs(2));
-  EXPECT_THAT(dead_letters(), ElementsAre("tally:bad_output"));
+  EXPECT_THAT(rig.dead_letters(), ElementsAre("tally:bad_output"));
 }
 
 TEST_F(FlowSafety, SealsNoRecordThatIsTooLargeForADeadLetter) {
@@ -258,7 +248,7 @@ TEST_F(FlowSafety, BuriesWhatATimerBehindEmittedRowsMade) {
   ASSERT_THAT(rig.findings(), testing::Not(HasSubstr("error"))) << rig.findings();
   rig.give("events", {event("e1", "ana", 100), event("e2", "ben", 200), event("e3", "cleo", 300)});
   rig.run();
-  EXPECT_THAT(dead_letters(), ElementsAre("bad:plugin_failed"));
+  EXPECT_THAT(rig.dead_letters(), ElementsAre("bad:plugin_failed"));
   EXPECT_THAT(rig.records("out"), ElementsAre(R"({"length":3})"));
 }
 
@@ -295,7 +285,7 @@ TEST_F(FlowSafety, LearnsASchemaWhoseIdCameBeforeIt) {
   EXPECT_EQ(wait_for("out", 2), 2U);
   stop = 1;
   worker.join();
-  EXPECT_THAT(dead_letters(), ElementsAre("source:unknown_schema"));
+  EXPECT_THAT(rig.dead_letters(), ElementsAre("source:unknown_schema"));
 }
 
 TEST_F(FlowSafety, IsIdleWhileOnlyACycleGoesOn) {
@@ -328,7 +318,7 @@ TEST_F(FlowSafety, MakesBatchesSmallerWhoseOutputsALogCannotTakeAtOnce) {
   rig.give("events", {event("e1", "ana", 1, "shout 30"), event("e2", "ana", 2, "shout 30"), event("e3", "ana", 3, "shout 30")});
   const auto summary = rig.run();
   EXPECT_EQ(summary.records_out, 90U) << rig.findings();
-  EXPECT_THAT(dead_letters(), IsEmpty());
+  EXPECT_THAT(rig.dead_letters(), IsEmpty());
 }
 
 TEST_F(FlowSafety, BuriesOfOneRowsOutputsThoseThatALogCannotTakeAtOnce) {
@@ -337,7 +327,7 @@ TEST_F(FlowSafety, BuriesOfOneRowsOutputsThoseThatALogCannotTakeAtOnce) {
   rig.give("events", {event("e1", "ana", 1, "shout 70"), event("e2", "ana", 2, "shout 1")});
   const auto summary = rig.run();
   EXPECT_EQ(summary.records_out, 48U) << rig.findings();
-  EXPECT_THAT(dead_letters(), testing::AllOf(SizeIs(23), Each("out:too_large")));
+  EXPECT_THAT(rig.dead_letters(), testing::AllOf(SizeIs(23), Each("out:too_large")));
   EXPECT_EQ(summary.epochs_discarded, 0U);
 }
 

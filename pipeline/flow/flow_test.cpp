@@ -19,13 +19,6 @@ using testing::Pair;
 using testing::SizeIs;
 using testing::UnorderedElementsAre;
 
-// Labelled as data about nobody: what labels allow is tested with the graph.
-constexpr auto event_schema = R"({"type":"record","name":"event","fields":[
-  {"name":"event_id","type":"string","sonder.privacy":{"categories":[]}},
-  {"name":"subject_id","type":"string","sonder.privacy":{"categories":[]}},
-  {"name":"at","type":{"type":"long","logicalType":"timestamp-millis"},"sonder.privacy":{"categories":[]}},
-  {"name":"text","type":"string","sonder.privacy":{"categories":[]}}]})";
-
 constexpr auto counted_schema = R"({"type":"record","name":"counted","fields":[
   {"name":"event_id","type":"string","sonder.privacy":{"categories":[]}},
   {"name":"subject_id","type":"string","sonder.privacy":{"categories":[]}},
@@ -95,7 +88,7 @@ class failing_log final : public log {
 class FlowTest : public testing::Test {
  protected:
   FlowTest() {
-    rig.file("event.avsc", event_schema);
+    rig.file("event.avsc", plain_event_schema);
     rig.file("counted.avsc", counted_schema);
     rig.file("lengths.avsc", lengths_schema);
   }
@@ -116,16 +109,6 @@ class FlowTest : public testing::Test {
       if (p.node == node && p.port == port) return p;
     }
     throw std::runtime_error("no port " + node + "." + port);
-  }
-
-  std::vector<std::string> dead_letters() {
-    std::vector<std::string> found;
-    for (const auto& json : rig.records("dead_letter")) {
-      const auto cause = json.substr(json.find("\"cause\":") + 9);
-      const auto stage = json.substr(json.find("\"stage\":") + 9);
-      found.push_back(stage.substr(0, stage.find('"')) + ":" + cause.substr(0, cause.find('"')));
-    }
-    return found;
   }
 
   flow_rig rig;
@@ -226,7 +209,7 @@ TEST_F(FlowTest, DeadLettersTheOneRowThatMakesAPluginThrow) {
   const auto summary = rig.run();
   EXPECT_THAT(rig.records("out"), SizeIs(99)) << rig.findings();
   EXPECT_THAT(rig.records("out"), testing::Each(HasSubstr(R"("length":2)")));
-  EXPECT_THAT(dead_letters(), ElementsAre("bad:plugin_failed"));
+  EXPECT_THAT(rig.dead_letters(), ElementsAre("bad:plugin_failed"));
   EXPECT_THAT(port(summary, "bad", "texts").dead_lettered, ElementsAre(Pair("plugin_failed", 1)));
 }
 
@@ -240,7 +223,7 @@ TEST_P(Misbehaviour, OfOneRowIsBuriedWithItsCauseAndTheOthersPass) {
   rig.give("events", {event("e1", "ana", 1, "ok"), event("e2", "ana", 2, "poison"), event("e3", "ana", 3, "ok")});
   rig.run();
   EXPECT_THAT(rig.records("out"), SizeIs(2)) << rig.findings();
-  EXPECT_THAT(dead_letters(), ElementsAre(std::string("bad:") + cause));
+  EXPECT_THAT(rig.dead_letters(), ElementsAre(std::string("bad:") + cause));
 }
 
 INSTANTIATE_TEST_SUITE_P(Each, Misbehaviour,
@@ -315,7 +298,7 @@ TEST_F(FlowTest, BuriesWhatCannotBecomeARowAndSaysWhy) {
   rig.give_tombstone("events", 0, "k");
   rig.give("events", {event("e2", "", 1), event("e3", "ana", 4'000'000'000'000)});
   const auto summary = rig.run();
-  EXPECT_THAT(dead_letters(),
+  EXPECT_THAT(rig.dead_letters(),
               UnorderedElementsAre("source:not_framed", "source:not_framed", "source:unknown_schema", "source:undecodable",
                                    "source:undecodable", "source:wrong_partition", "source:no_value", "source:no_subject", "source:future"));
   EXPECT_EQ(summary.records_out, 1U);
