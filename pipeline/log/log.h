@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "log/group.h"
+#include "log/operations.h"
 #include "log/record_batch.h"
 #include "record/result.h"
 
@@ -131,6 +132,23 @@ class log {
   [[nodiscard]] virtual status state_scan(std::string_view group, std::string_view store,
                                           std::int32_t partition, bytes_view prefix,
                                           state_visitor visit, void* ctx) = 0;
+
+  /// Who works in the group now. errc::unsupported: this log does not know of groups.
+  [[nodiscard]] virtual result<group_state> describe_group(std::string_view /*group*/) {
+    return fail(errc::unsupported, "this log cannot tell who works on it");
+  }
+  /// How much committed state a store of a task has, whoever has it open. Reads all of it.
+  [[nodiscard]] virtual result<state_size> size_of_state(std::string_view /*group*/, std::string_view /*store*/,
+                                                         std::int32_t /*partition*/) {
+    return fail(errc::unsupported, "this log cannot tell how much state it has");
+  }
+  /// For a group that nobody works in: state away and offsets elsewhere, together, or state first where it is more than one commit
+  /// takes; the same reset again finishes one that ended half-way. errc::unavailable: a worker is there, or came meanwhile.
+  [[nodiscard]] virtual status reset(const group_reset& /*to*/) {
+    return fail(errc::unsupported, "this log cannot be reset");
+  }
+  /// What it does and has done; cheap, never waits for a broker.
+  [[nodiscard]] virtual log_figures figures() const { return {}; }
 
   /// Returns when something was appended since the caller's last look (`seen`, updated), or after
   /// `at_most`.

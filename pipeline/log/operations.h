@@ -1,0 +1,94 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace sonder {
+
+/// One worker's place in a group, as the log tells of it.
+struct group_place {
+  std::string client;  ///< what the worker calls itself
+  std::string host;    ///< from where it came
+  std::string member;  ///< what the group calls it
+  std::vector<std::int32_t> tasks;  ///< ascending
+};
+
+struct group_state {
+  std::string state;  ///< "Stable", "PreparingRebalance", "Empty" ...; "Dead": nobody knows of it
+  std::vector<group_place> members;
+};
+
+/// What keyed state holds.
+struct state_size {
+  std::int64_t entries = 0;
+  std::int64_t bytes = 0;    ///< of their keys and values
+  std::int64_t records = 0;  ///< of the changelog, those not compacted away yet among them; 0 where there is no changelog
+};
+
+struct state_part {
+  std::string_view store;
+  std::int32_t partition = 0;
+};
+
+struct reset_offset {
+  std::string_view topic;
+  std::int32_t partition = 0;
+  std::int64_t next = 0;
+};
+
+/// A group's offsets elsewhere, and keyed state taken away. Views stay until `reset` returns.
+struct group_reset {
+  std::string_view group;
+  std::vector<std::string> topics;  ///< all that the group reads
+  std::int32_t partitions = 0;      ///< of each
+  std::vector<reset_offset> offsets;
+  std::vector<state_part> cleared;
+};
+
+/// What this process's side of a log does now, and what it has done since it was opened. All zero where there are no brokers.
+struct log_figures {
+  enum class transaction_state : std::uint8_t {
+    idle,        ///< none is open
+    producing,   ///< records are handed to the client
+    offsets,     ///< the group is asked whether it still takes them
+    flushing,    ///< records are on their way
+    committing,  ///< the outcome is being decided
+    recovering,  ///< one has failed: a new producer settles what became of it
+    count
+  };
+  enum class transaction_end : std::uint8_t {
+    committed,
+    group_changed,  ///< the group had gone on without this worker
+    refused,        ///< the broker, or the client, took a record for one that would never do
+    expired,        ///< longer than the transaction timeout: the broker gave it up
+    unavailable,    ///< no answer in time, or brokers away; the outcome was settled after that
+    fenced,         ///< another process has the transactional id or the instance
+    failed,         ///< another error
+    count
+  };
+  enum class connection : std::uint8_t { reader, query, watermark, member, transaction, producer, count };
+
+  transaction_state transaction = transaction_state::idle;
+  double transaction_seconds = 0;  ///< since the one that is open began; 0: none is
+  std::array<std::uint64_t, static_cast<std::size_t>(transaction_end::count)> transactions{};
+
+  std::int64_t tasks_restoring = 0;  ///< now
+  std::int64_t restored_tasks = 0;
+  std::int64_t restored_records = 0;
+  std::int64_t restored_bytes = 0;
+  std::int64_t restore_rebuilt = 0;         ///< stores of tasks thrown away and built anew
+  std::int64_t restore_remaining = 0;       ///< offsets between where restores stand and where they end
+  double restore_records_per_second = 0;    ///< of the restore that runs, or of the last one
+
+  std::array<std::uint64_t, static_cast<std::size_t>(connection::count)> connections_failed{};  ///< or lost
+  std::array<std::uint64_t, static_cast<std::size_t>(connection::count)> client_errors{};       ///< other complaints
+};
+
+[[nodiscard]] std::string_view name(log_figures::transaction_state of) noexcept;
+[[nodiscard]] std::string_view name(log_figures::transaction_end of) noexcept;
+[[nodiscard]] std::string_view name(log_figures::connection of) noexcept;
+
+}  // namespace sonder
