@@ -151,6 +151,7 @@ char* probe_reencode(const char* schema_json, ArrowSchema* from_schema, ArrowArr
   columns gathered(fields);
   std::vector<ArrowArray> parts;
   std::vector<std::int32_t> all;
+  all.reserve(static_cast<std::size_t>(from->length));
   for (std::int32_t row = 0; row < from->length; ++row) all.push_back(row);
   // Children of a struct count their rows from the struct's offset.
   for (std::int64_t i = 0; i < from->n_children; ++i) {

@@ -91,7 +91,7 @@ void set(avro_value_t* to, avro_value_t* from) {
       avro_value_set_null(to);
       return;
     case AVRO_RECORD: {
-      std::size_t fields;
+      std::size_t fields = 0;
       avro_value_get_size(from, &fields);
       for (std::size_t i = 0; i < fields; ++i) {
         avro_value_t source, target;
@@ -104,7 +104,7 @@ void set(avro_value_t* to, avro_value_t* from) {
     }
     case AVRO_ARRAY:
     case AVRO_MAP: {
-      std::size_t items;
+      std::size_t items = 0;
       avro_value_get_size(from, &items);
       for (std::size_t i = 0; i < items; ++i) {
         avro_value_t source, target;

@@ -2,6 +2,7 @@
 #include <limits>
 #include <map>
 #include <optional>
+#include <utility>
 
 #include "avro/decode_program.h"
 #include "avro/json.h"
@@ -344,7 +345,7 @@ class decode_compiler {
       }
       return read(w, *inner, to, path, mark_valid);
     }
-    std::vector<std::string> kept = std::move(problems);
+    std::vector<std::string> kept = std::exchange(problems, {});
     for (const bool exact : {true, false}) {
       for (std::size_t i = 0; i < r.branches.size(); ++i) {
         if (same_type(w, *r.branches[i]) != exact) continue;

@@ -13,7 +13,6 @@ namespace sonder {
 namespace {
 
 using simdjson::dom::element;
-using simdjson::dom::element_type;
 
 __extension__ using int128 = __int128;
 
