@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "width.h"
+
 namespace sonder::anonymizer {
 namespace {
 
@@ -51,6 +53,17 @@ finder::finder(finder_options options)
     : numbers_(options.dates), phones_(std::move(options.phone_regions)), dates_(options.dates) {}
 
 void finder::find(std::string_view text, workspace& work) const {
+  if (!has_wide_forms(text)) return search(text, work);
+  narrow_forms(text, work.narrow, work.origins);
+  search(work.narrow, work);
+  for (span& each : work.spans) {
+    each.start = work.origins[each.start];
+    each.end = work.origins[each.end];
+  }
+  work.text = text;
+}
+
+void finder::search(std::string_view text, workspace& work) const {
   tokenise(text, words_, work);
   claim_placeholders(work);
   find_network(work);

@@ -30,10 +30,13 @@ class finder {
   /// telephone region.
   explicit finder(finder_options options);
 
-  /// Fills `work.spans`: disjoint, by ascending start, each on token boundaries.
+  /// Fills `work.spans`: disjoint, by ascending start, each on token boundaries. Full-width forms
+  /// are read as the ASCII that they stand for; `work.tokens` are then those of `work.narrow`.
   void find(std::string_view text, workspace& work) const;
 
  private:
+  void search(std::string_view text, workspace& work) const;
+
   lexicon words_;
   numbers numbers_;
   phones phones_;

@@ -181,7 +181,9 @@ INSTANTIATE_TEST_SUITE_P(
         kind_case{"LOCATION",
                   {{"she moved to New Zealand", "New Zealand"},
                    {"in Berlin it rained", "Berlin"},
-                   {"we flew to Qaqortoq", "Qaqortoq"}},
+                   {"we flew to Qaqortoq", "Qaqortoq"},
+                   {"I live in Melbourne now.", "Melbourne"},
+                   {"Homesick for Melbourne. I cooked", "Melbourne"}},
                   {"reading and writing", "a polar bear"}},
         kind_case{"ORGANIZATION",
                   {{"I work for Exversion Technologies Inc", "Exversion Technologies Inc"},
@@ -278,6 +280,21 @@ TEST(Finder, ReadsANameAsIfInvisibleCharactersWereNotThere) {
               testing::Contains(found("PERSON", "Jo\u200Bhn Smi\u00ADth")));
   EXPECT_THAT(find_in("I met John \u200BSmith today"),
               testing::Contains(found("PERSON", "John \u200BSmith")));
+}
+
+TEST(Finder, ReadsFullWidthFormsAsTheAsciiThatTheyStandFor) {
+  EXPECT_EQ(redacted("写 ana＠ｅｘａｍｐｌｅ．ｃｏｍ or ａｎａ@example.com, please!"),
+            "写 [EMAIL] or [EMAIL], please!");
+  EXPECT_EQ(redacted("ana\uFE6Bexample\uFE52com"), "[EMAIL]");
+  EXPECT_EQ(redacted("ｈｔｔｐｓ：／／example.org/ana ！"), "[URL] ！");
+  EXPECT_EQ(redacted("Call ＋４４　７７００　９００　１２３ or （５４１） ７５４－３０１０ today"),
+            "Call [PHONE] or [PHONE] today");
+  EXPECT_EQ(redacted("card ４１１１ １１１１ １１１１ １１１１"), "card [CARD]");
+}
+
+TEST(Finder, LeavesFullWidthFormsThatAreNoIdentifierAsTheyWere) {
+  for (const char* text : {"So good！ ❤️ ｗｏｗ～", "\uFF3B\uFEFF ok \uFFFD", "\xEF", "\xEF\xBC", "ok\xEF\xBC"})
+    EXPECT_EQ(redacted(text), text);
 }
 
 TEST(Finder, KnowsANameWhoseMarksAreCharactersOfTheirOwn) {

@@ -59,6 +59,8 @@ struct workspace {
   std::vector<span> spans;  ///< what was found: disjoint, by ascending start
   std::vector<int> shapes;  ///< scratch of RE2::Set
   std::string scratch;
+  std::string narrow;  ///< what was searched instead of a text with full-width forms (width.h)
+  std::vector<std::uint32_t> origins;  ///< and where in the text each of its bytes stands
 };
 
 /// Divides `text` into tokens, without a gap but for white space and invisible characters, looks

@@ -166,7 +166,8 @@ def main():
                     upper[word.lower()] += 1
     for word, count in lower.items():
         if count >= COMMON_COUNT_MIN and count >= upper[word] and len(word) > 1:
-            if "F" in flags.get(word, ()) and upper[word] * 3 > count:
+            # "melbourne" is written in haste; "nice" and "reading" are words as well.
+            if flags.get(word, set()) & {"F", "C"} and upper[word] * 3 > count:
                 continue
             flags[word].add("w")
             if count >= VERY_COMMON_COUNT_MIN:
