@@ -30,6 +30,7 @@ enum class decode_reason : std::uint8_t {
   trailing_bytes,  ///< bytes left after the record
   too_large,       ///< the body or a column would pass 2^31-1 bytes
 };
+inline constexpr std::size_t decode_reasons = static_cast<std::size_t>(decode_reason::too_large) + 1;
 [[nodiscard]] std::string_view name(decode_reason reason) noexcept;
 
 /// Why a record was refused, small enough to be made on the path. `decode_plan::describe` makes it

@@ -1,6 +1,7 @@
 #include "flow/source_reader.h"
 
 #include "avro/framing.h"
+#include "observe/log.h"
 
 namespace sonder {
 
@@ -20,13 +21,15 @@ constexpr std::size_t writer_schemas_max = 64;  // per source: more than a topic
 
 }  // namespace
 
-source_reader::source_reader(const graph& flow, int source, log& from, schema_registry& schemas, std::int32_t partition)
+source_reader::source_reader(const graph& flow, int source, log& from, schema_registry& schemas, std::int32_t partition,
+                             logger* lines)
     : flow_(flow),
       node_(flow.sources[static_cast<std::size_t>(source)]),
       source_(source),
       from_(from),
       schemas_(schemas),
-      partition_(partition) {
+      partition_(partition),
+      lines_(lines) {
   std::vector<field> fields;
   for (const auto& column : flow.edges[static_cast<std::size_t>(node_.edge_out)].columns) fields.push_back(column.of);
   columns_ = columns(fields);
@@ -80,23 +83,28 @@ result<const source_reader::writer_plan*> source_reader::plan_for(std::int32_t s
     if (writer.error().code == errc::not_found) return &unknown_;
     if (writer.error().code != errc::unsupported) return tl::unexpected(writer.error());
     made->refused = host_cause::unreadable_schema;  // the registry has it, and it is none that can be read
+    made->because = writer.error().message;
     if (plans_.size() >= writer_schemas_max) plans_.erase(plans_.begin());
     plans_.push_back(std::move(made));
     return plans_.back().get();
   }
   auto plan = decode_plan::compile(**writer, *node_.schema_of, node_.wanted);
   made->refused = host_cause::unreadable_schema;
-  if (plan) made->plan = std::make_shared<const decode_plan>(std::move(*plan));
+  if (plan) {
+    made->plan = std::make_shared<const decode_plan>(std::move(*plan));
+  } else {
+    made->because = plan.error().message;
+  }
   if (plans_.size() >= writer_schemas_max) plans_.erase(plans_.begin());
   plans_.push_back(std::move(made));
   return plans_.back().get();
 }
 
 /// Appends the record as a row of the columns, or says why not in `refused`.
-status source_reader::decode(const log_record& record, std::optional<host_cause>& refused) {
+status source_reader::decode(const log_record& record, std::optional<source_refusal>& refused) {
   if (!record.has_value) {
     if (node_.topic.role == topic_role::event) {
-      refused = host_cause::no_value;
+      refused = source_refusal{host_cause::no_value, {}};
       return {};
     }
     for (std::size_t i = 0; i < columns_.size(); ++i) {
@@ -109,7 +117,7 @@ status source_reader::decode(const log_record& record, std::optional<host_cause>
   if (!node_.topic.bare) {
     const auto frame = parse_frame(record.value);
     if (!frame) {
-      refused = host_cause::not_framed;
+      refused = source_refusal{host_cause::not_framed, {}};
       return {};
     }
     schema_id = frame->schema_id;
@@ -121,15 +129,15 @@ status source_reader::decode(const log_record& record, std::optional<host_cause>
     last_ = *plan;
   }
   if (last_->plan == nullptr) {
-    refused = last_->refused;
-  } else if (last_->plan->decode(body, columns_)) {
-    refused = host_cause::undecodable;
+    refused = source_refusal{last_->refused, {}};
+  } else if (const auto wrong = last_->plan->decode(body, columns_)) {
+    refused = source_refusal{host_cause::undecodable, wrong};
   }
   return {};
 }
 
 /// What the host itself asks of a row: a subject, its own partition, a time that can be.
-std::optional<host_cause> source_reader::check_row(std::int64_t row, const log_record& record, std::int64_t now_ms) {
+std::optional<source_refusal> source_reader::check_row(std::int64_t row, const log_record& record, std::int64_t now_ms) {
   event_time_ms_ = record.timestamp_ms;
   subject_ = {};
   if (!record.has_value) return std::nullopt;
@@ -140,14 +148,51 @@ std::optional<host_cause> source_reader::check_row(std::int64_t row, const log_r
       if (times.type().id == type_id::timestamp_us) event_time_ms_ /= 1000;
     }
   }
-  if (node_.topic.role == topic_role::event && event_time_ms_ > now_ms + flow_.options.future_ms_max) return host_cause::future;
+  if (node_.topic.role == topic_role::event && event_time_ms_ > now_ms + flow_.options.future_ms_max) {
+    return source_refusal{host_cause::future, {}};
+  }
   if (node_.subject_slot < 0) return std::nullopt;
   const auto& subjects = columns_[static_cast<std::size_t>(node_.subject_slot)];
-  if (!holds_value(subjects, row)) return host_cause::no_subject;
+  if (!holds_value(subjects, row)) return source_refusal{host_cause::no_subject, {}};
   subject_ = text_of(subjects, row);
-  if (subject_.empty()) return host_cause::no_subject;
-  if (murmur2_partition(as_bytes(subject_), node_.topic.partitions) != partition_) return host_cause::wrong_partition;
+  if (subject_.empty()) return source_refusal{host_cause::no_subject, {}};
+  if (murmur2_partition(as_bytes(subject_), node_.topic.partitions) != partition_) {
+    return source_refusal{host_cause::wrong_partition, {}};
+  }
   return std::nullopt;
+}
+
+namespace {
+
+/// What a reader of the log needs beside the name of a cause, and what to do about it.
+std::string_view meaning(host_cause cause) noexcept {
+  switch (cause) {
+    case host_cause::not_framed: return "it does not begin with a schema id (zero byte, four bytes); is the topic's framing bare?";
+    case host_cause::unknown_schema: return "the registry has no schema with its id";
+    case host_cause::no_value: return "it is a tombstone, and the topic holds events";
+    case host_cause::no_subject: return "its subject is null or empty";
+    case host_cause::wrong_partition: return "its subject belongs to another partition; the producer does not partition by murmur2 of the subject";
+    case host_cause::future: return "its time is further ahead than `future_max` allows";
+    default: return "";
+  }
+}
+
+}  // namespace
+
+void source_reader::warn_once(const log_record& record, const source_refusal& refused) {
+  auto& told = refused.wrong ? told_undecodable_[static_cast<std::size_t>(refused.wrong.reason)]
+                             : told_[static_cast<std::size_t>(refused.cause)];
+  if (told || lines_ == nullptr) return;
+  told = true;
+  std::string because(meaning(refused.cause));
+  if (refused.wrong && last_ != nullptr && last_->plan != nullptr) because = last_->plan->describe(refused.wrong);
+  if (refused.cause == host_cause::unreadable_schema && last_ != nullptr) because = last_->because;
+  lines_->write(log_level::warning, "a record is dead-lettered; further ones like it in this partition are only counted",
+                {{"topic", node_.topic.topic},
+                 {"partition", static_cast<std::int64_t>(partition_)},
+                 {"offset", record.offset},
+                 {"cause", name(refused.cause)},
+                 {"because", because}});
 }
 
 status source_reader::take(std::int32_t rows_max, std::int64_t until_ms, std::int64_t now_ms, row_space& space,
@@ -160,15 +205,16 @@ status source_reader::take(std::int32_t rows_max, std::int64_t until_ms, std::in
     if (record.timestamp_ms > until_ms && taken > 0) break;
     ++counts.in;
     const auto row = static_cast<std::int64_t>(space.rows());
-    std::optional<host_cause> refused;
+    std::optional<source_refusal> refused;
     SONDER_TRY(decode(record, refused));
     if (!refused) {
       refused = check_row(row, record, now_ms);
       if (refused) columns_.truncate(row);
     }
     if (refused) {
-      counts.bury(*refused);
-      SONDER_TRY(bury(source_, record, name(*refused)));
+      counts.bury(refused->cause);
+      warn_once(record, *refused);
+      SONDER_TRY(bury(source_, record, name(refused->cause)));
       continue;
     }
     ++counts.passed;

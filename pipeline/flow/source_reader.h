@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -17,6 +18,8 @@
 
 namespace sonder {
 
+class logger;
+
 /// Called for a record that ends as a dead letter before it became a row.
 using bury_record_fn = std::function<status(int source, const log_record& record, std::string_view cause)>;
 
@@ -27,11 +30,20 @@ struct source_backlog {
   std::optional<std::int64_t> oldest_ms;  ///< timestamp of the record at the position; of the one before it, where it is not fetched
 };
 
+/// Why a record cannot become a row.
+struct source_refusal {
+  host_cause cause = host_cause::undecodable;
+  decode_error wrong;  ///< of `undecodable`
+};
+
 /// One source topic in one task: fetches records of its partition and decodes them into columns.
+/// The first record that is refused for each cause, and each reason that its bytes are undecodable for, leaves a line in the log: where it is and what is wrong with it, in the
+/// schema's words and never the record's.
 /// Confined to the task's strand.
 class source_reader {
  public:
-  source_reader(const graph& flow, int source, log& from, schema_registry& schemas, std::int32_t partition);
+  source_reader(const graph& flow, int source, log& from, schema_registry& schemas, std::int32_t partition,
+                logger* lines);
 
   /// Where the next record is taken up; -1 as long as `seek` was not called.
   [[nodiscard]] std::int64_t next_offset() const noexcept;
@@ -57,10 +69,13 @@ class source_reader {
     std::int32_t schema_id = -1;
     std::shared_ptr<const decode_plan> plan;
     host_cause refused = host_cause::unknown_schema;  ///< why there is no plan
+    std::string because;                              ///< of `unreadable_schema`: what the reader cannot take
   };
   [[nodiscard]] result<const writer_plan*> plan_for(std::int32_t schema_id);
-  [[nodiscard]] status decode(const log_record& record, std::optional<host_cause>& refused);
-  [[nodiscard]] std::optional<host_cause> check_row(std::int64_t row, const log_record& record, std::int64_t now_ms);
+  [[nodiscard]] status decode(const log_record& record, std::optional<source_refusal>& refused);
+  [[nodiscard]] std::optional<source_refusal> check_row(std::int64_t row, const log_record& record, std::int64_t now_ms);
+
+  void warn_once(const log_record& record, const source_refusal& refused);
 
   const graph& flow_;
   const source_node& node_;
@@ -78,6 +93,9 @@ class source_reader {
   columns columns_;
   std::int64_t event_time_ms_ = 0;  ///< of the row just checked
   std::string_view subject_;
+  logger* lines_;                          ///< may be null
+  std::array<bool, host_causes> told_{};                     ///< causes that have left their line
+  std::array<bool, decode_reasons> told_undecodable_{};      ///< and reasons
 };
 
 }  // namespace sonder

@@ -53,7 +53,7 @@ status task::open() {
   stages_.clear();
   sinks_.clear();
   for (std::size_t i = 0; i < flow_.sources.size(); ++i) {
-    auto reader = std::make_unique<source_reader>(flow_, static_cast<int>(i), *context_.on, *context_.schemas, partition_);
+    auto reader = std::make_unique<source_reader>(flow_, static_cast<int>(i), *context_.on, *context_.schemas, partition_, context_.lines);
     auto committed = context_.on->committed_of(flow_.options.name, flow_.sources[i].topic.topic, partition_);
     if (!committed) return tl::unexpected(committed.error());
     reader->seek(std::max<std::int64_t>(0, *committed));

@@ -13,6 +13,8 @@
 
 namespace sonder {
 
+class logger;
+
 /// What all tasks of a worker share. Outlives them; immutable while they run but for the atomics.
 struct task_context {
   std::shared_ptr<const graph> flow;
@@ -25,6 +27,7 @@ struct task_context {
   std::vector<std::vector<std::pair<int, int>>> stage_inputs;   ///< per edge: (stage, input) that it feeds
   std::vector<std::vector<int>> sinks_of;                       ///< per edge: sinks that it feeds
   bool consent_can_be_asked = true;                             ///< about a subject and a time, with no event at hand
+  logger* lines = nullptr;                                      ///< may be null
   std::function<std::int64_t()> now_ms;
   stop_signs stop;
   std::atomic<std::int64_t> uncommitted_bytes{0};               ///< of all tasks' outputs

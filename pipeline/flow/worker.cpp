@@ -120,6 +120,7 @@ status start_tasks(task_context& context, std::shared_ptr<const graph> flow, log
   context.on = &on;
   context.schemas = &schemas;
   context.secrets = *secrets;
+  context.lines = options.lines;
   context.layout = std::make_unique<const counts_layout>(*context.flow);
   context.now_ms = options.clock ? options.clock : std::function<std::int64_t()>(&system_now_ms);
   wire(context);

@@ -128,7 +128,20 @@ sinks:
         self.assertEqual([x["offset"] for x in letters], list(range(1, 1 + len(letters))))
         self.assertEqual(max(len(v["text"]) for v in self.values("out")), TEXT_BYTES)
         worker.send_signal(signal.SIGTERM)
-        self.assertEqual(worker.wait(timeout=60), 0)
+        said = worker.communicate(timeout=60)[1]
+        self.assertEqual(worker.returncode, 0, said)
+        refused = [json.loads(line) for line in said.splitlines() if line.startswith("{") and '"a record is dead-lettered' in line]
+        self.assertEqual([(x["topic"], x["partition"], x["offset"], x["cause"], x["because"]) for x in refused], [
+            ("events", 0, letters[i]["offset"], letters[i]["cause"], because) for i, because in enumerate((
+                "it does not begin with a schema id (zero byte, four bytes); is the topic's framing bare?",
+                "the registry has no schema with its id",
+                'field "note": bad_union_branch at byte 15',
+                'field "note": truncated at byte 14',
+                "record: trailing_bytes at byte 15",
+                'field "text": bad_utf8 at byte 8',
+                'field "event_id": length_out_of_range at byte 9',
+                "its subject is null or empty",
+                "its time is further ahead than `future_max` allows"))])
 
     # ---- plugins ----
 
