@@ -8,6 +8,7 @@
 #include "avro/container.h"
 #include "avro/encode_plan.h"
 #include "cli/command.h"
+#include "cli/dead_letter_reader.h"
 #include "cli/place.h"
 #include "cli/record_reader.h"
 #include "cli/stop_signal.h"
@@ -28,6 +29,7 @@ struct consume_options {
   std::uint64_t records_max = 0;
   bool from_beginning = false;
   bool until_end = false;
+  bool unseal = false;
 };
 
 /// Takes records one after the other.
@@ -62,6 +64,34 @@ class json_lines_sink final : public record_sink {
 
  private:
   record_printer printer_;
+  std::string text_;
+};
+
+/// The records that dead letters hold sealed, instead of the letters.
+class unsealing_sink final : public record_sink {
+ public:
+  explicit unsealing_sink(std::unique_ptr<dead_letter_reader> letters) : letters_(std::move(letters)) {}
+
+  status take(std::int32_t partition, const log_record& record) override {
+    if (auto printed = letters_->print(record, text_); !printed)
+      return tl::unexpected(
+          printed.error().at("partition " + std::to_string(partition) + ", offset " + std::to_string(record.offset)));
+    return text_.size() < 65536 ? status{} : pause();
+  }
+  status pause() override {
+    std::cout << text_ << std::flush;
+    text_.clear();
+    return std::cout ? status{} : fail(errc::io, "standard output cannot be written");
+  }
+  status finish() override {
+    SONDER_TRY(pause());
+    if (letters_->without_record() + letters_->under_other_keys() == 0) return {};
+    return fail(errc::corrupt, grouped(letters_->without_record()) + " dead letters hold no sealed record, " +
+                                   grouped(letters_->under_other_keys()) + " one under another key than " + letters_->key_id());
+  }
+
+ private:
+  std::unique_ptr<dead_letter_reader> letters_;
   std::string text_;
 };
 
@@ -226,11 +256,16 @@ int consume(const consume_options& options) {
   const auto key_of =
       of != nullptr && configured != nullptr ? key_schema(*of, configured->key) : nullptr;
   std::unique_ptr<record_sink> to;
-  if (options.container.empty())
+  if (options.unseal) {
+    auto letters = dead_letter_reader::open(*where, values);
+    if (!letters) return refuse(exit_cannot_start, letters.error());
+    to = std::make_unique<unsealing_sink>(std::move(*letters));
+  } else if (options.container.empty()) {
     to = std::make_unique<json_lines_sink>(options.topic, values, key_of);
-  else
+  } else {
     to = std::make_unique<container_sink>(options.container, values, of,
                                           parse_container_codec(options.codec).value());
+  }
   const auto done = records.run(*to);
   if (done) return exit_ok;
   return refuse(done.error().code == errc::corrupt ? exit_findings : exit_failed, done.error());
@@ -263,6 +298,11 @@ void add_consume(CLI::App& app, chosen_command& chosen) {
   command
       ->add_option("--schema", options->schema, "Schema of a bare topic, or of the container file")
       ->type_name("FILE");
+  command
+      ->add_flag("--unseal", options->unseal,
+                 "Of a dead-letter topic: print the records that its letters hold sealed, opened with the configuration's "
+                 "quarantine_key, as their own topics would show them")
+      ->excludes("--container");
   command->footer(
       "One object a line: topic partition offset timestamp_ms key headers value; unions "
       "unwrapped.\n"

@@ -18,11 +18,6 @@ digest sha256(bytes_view of) {
   return d;
 }
 
-/// The 32-byte key that the quarantine secret stands for, whatever its length.
-digest derive_key(const std::string& secret) {
-  return sha256(as_bytes("sonder quarantine key 1\n" + secret));
-}
-
 enum place { cause, stage, topic, partition, offset, timestamp, at, value_hash, sealed, key_id, places };
 
 const std::array<const char*, places> names = {"cause",  "stage",     "topic", "partition",  "offset",
@@ -63,32 +58,11 @@ result<std::unique_ptr<dead_letter_writer>> dead_letter_writer::create(const gra
     if (secret == nullptr) {
       return fail(errc::not_found, "quarantine key: no secret \"" + flow.options.quarantine_key + "\" under `secrets`");
     }
-    const auto key = derive_key(*secret);
-    made->quarantine_key_.assign(key.begin(), key.end());
-    const auto id_of = sha256(as_bytes(made->quarantine_key_));
-    char hex[17];
-    sodium_bin2hex(hex, sizeof hex, id_of.data(), 8);
-    made->key_id_ = hex;
+    auto seal = dead_letter_seal::make(*secret);
+    if (!seal) return tl::unexpected(seal.error());
+    made->seal_ = std::move(*seal);
   }
   return made;
-}
-
-/// Key, value and headers, each after its length as a little-endian uint32, sealed: a random nonce, then the box.
-bytes_view dead_letter_writer::seal(const log_record& record) {
-  plain_.clear();
-  for (const auto part : {record.key, record.value, record.headers}) {
-    plain_.append_value(static_cast<std::uint32_t>(part.size()));
-    plain_.append(part.data(), part.size());
-  }
-  constexpr std::size_t nonce_bytes = crypto_aead_xchacha20poly1305_ietf_NPUBBYTES;
-  sealed_.clear();
-  sealed_.reserve_more(nonce_bytes + plain_.size() + crypto_aead_xchacha20poly1305_ietf_ABYTES);
-  randombytes_buf(sealed_.data(), nonce_bytes);
-  unsigned long long size = 0;
-  crypto_aead_xchacha20poly1305_ietf_encrypt(sealed_.data() + nonce_bytes, &size, plain_.data(), plain_.size(), nullptr, 0, nullptr,
-                                             sealed_.data(), as_bytes(quarantine_key_).data());
-  sealed_.set_size(nonce_bytes + size);
-  return {sealed_.data(), sealed_.size()};
 }
 
 void dead_letter_writer::fill(const letter& of, std::int64_t now_ms, bool with_bytes) {
@@ -110,17 +84,16 @@ void dead_letter_writer::fill(const letter& of, std::int64_t now_ms, bool with_b
     put(value_hash, {});
     columns_[sealed].append_null();
     columns_[key_id].append_null();
-  } else if (quarantine_key_.empty()) {
+  } else if (seal_ == nullptr) {
     put(value_hash, sha256(record.value));
     columns_[sealed].append_null();
     columns_[key_id].append_null();
   } else {
-    digest keyed{};
-    crypto_auth_hmacsha256(keyed.data(), record.value.data(), record.value.size(), as_bytes(quarantine_key_).data());
-    put(value_hash, keyed);
+    put(value_hash, seal_->hash(record.value));
     if (with_bytes) {
-      put(sealed, seal(record));
-      put(key_id, as_bytes(key_id_));
+      seal_->close(record, plain_, sealed_);
+      put(sealed, {sealed_.data(), sealed_.size()});
+      put(key_id, as_bytes(seal_->key_id()));
     } else {
       columns_[sealed].append_null();
       columns_[key_id].append_null();

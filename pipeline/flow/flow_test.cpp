@@ -6,7 +6,11 @@
 #include <fstream>
 #include <thread>
 
+#include "avro/decode_plan.h"
+#include "avro/framing.h"
+#include "flow/dead_letter_seal.h"
 #include "flow/flow_rig.h"
+#include "flow/schema_notes.h"
 #include "observe/log.h"
 
 namespace sonder {
@@ -316,6 +320,17 @@ TEST_F(FlowTest, NeverPutsTheBytesOfARecordIntoADeadLetterWithoutAKey) {
   EXPECT_THAT(rig.raw("dead_letter", 0), SizeIs(1));
 }
 
+std::vector<std::uint8_t> sealed_of(flow_rig& rig, const log_record& letter) {
+  auto schemas = open_log_registry(rig.on()).value();
+  const auto frame = parse_frame(letter.value).value();
+  const auto of = schemas->by_id(frame.schema_id).value();
+  const auto plan = decode_plan::compile(*of, *of, std::vector<std::string>{"sealed"}).value();
+  columns row(plan.fields());
+  EXPECT_FALSE(plan.decode(frame.body, row));
+  const auto bytes = bytes_at(row[0].lend(), 0);
+  return {bytes.begin(), bytes.end()};
+}
+
 TEST_F(FlowTest, SealsADeadLettersBytesUnderTheQuarantineKey) {
   rig.file("quarantine", "a key of the operator's");
   rig.flow(yaml("event.avsc", "  through: {plugin: passthrough, in: {in: events}}\n", "through.out",
@@ -325,7 +340,16 @@ TEST_F(FlowTest, SealsADeadLettersBytesUnderTheQuarantineKey) {
   const auto letters = rig.records("dead_letter");
   ASSERT_THAT(letters, SizeIs(1)) << rig.findings();
   EXPECT_THAT(letters[0], testing::Not(HasSubstr("secret")));
-  EXPECT_THAT(letters[0], testing::Not(HasSubstr(R"("sealed":null)")));
+
+  auto sealed = sealed_of(rig, rig.raw("dead_letter", 0).at(0));
+  buffer plain;
+  const auto opened = (*dead_letter_seal::make("a key of the operator's"))->open({sealed.data(), sealed.size()}, plain);
+  ASSERT_TRUE(opened) << opened.error().message;
+  EXPECT_EQ(as_text(opened->key), "somebody");
+  EXPECT_EQ(as_text(opened->value), "my secret");
+  EXPECT_FALSE((*dead_letter_seal::make("another key"))->open({sealed.data(), sealed.size()}, plain));
+  sealed.back() ^= 1;
+  EXPECT_FALSE((*dead_letter_seal::make("a key of the operator's"))->open({sealed.data(), sealed.size()}, plain));
 }
 
 TEST_F(FlowTest, RunsAnEpochAgainThatCouldNotBeCommitted) {

@@ -7,6 +7,7 @@
 #include "avro/encode_plan.h"
 #include "avro/registry.h"
 #include "flow/contribution.h"
+#include "flow/dead_letter_seal.h"
 #include "flow/graph.h"
 #include "flow/rows.h"
 #include "flow/stage_runner.h"
@@ -82,7 +83,6 @@ class dead_letter_writer {
   dead_letter_writer(const graph& flow, const topic_options& topic, std::int32_t partition);
   void fill(const letter& of, std::int64_t now_ms, bool with_bytes);
   [[nodiscard]] status encode();
-  [[nodiscard]] bytes_view seal(const log_record& record);
 
   const graph& flow_;
   const topic_options& topic_;
@@ -92,8 +92,7 @@ class dead_letter_writer {
   std::int32_t schema_id_ = -1;
   std::vector<field> fields_;
   std::vector<column> columns_;
-  std::string quarantine_key_;
-  std::string key_id_;
+  std::unique_ptr<const dead_letter_seal> seal_;  ///< null without a quarantine key
   buffer plain_;
   buffer sealed_;
   buffer encoded_;
