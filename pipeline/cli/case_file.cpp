@@ -27,8 +27,11 @@ struct mistake {
   std::string message;
 };
 
+std::string place(const YAML::Mark& at) {
+  return std::to_string(at.line + 1) + ":" + std::to_string(at.column + 1);
+}
 std::string place(const std::string& path, const YAML::Mark& at) {
-  return path + ":" + std::to_string(at.line + 1) + ":" + std::to_string(at.column + 1);
+  return path + ":" + place(at);
 }
 
 bool is_digits(std::string_view text) {
@@ -84,21 +87,23 @@ const YAML::Node& require(const YAML::Node& node, YAML::NodeType::value type,
 }
 
 case_step read_step(const YAML::Node& node) {
-  if (node.IsScalar() && node.Scalar() == "run") return {"", "", node.Mark().line + 1};
+  if (node.IsScalar() && node.Scalar() == "run") return {"", "", place(node.Mark())};
   require(node, YAML::NodeType::Map, "a step must be `topic: {field: value}` or `run`");
   if (node.size() != 1)
     throw mistake{node.Mark(), "a step has one topic, found " + std::to_string(node.size())};
   const auto entry = *node.begin();
   require(entry.second, YAML::NodeType::Map, "an event must be `{field: value}`");
-  return {entry.first.Scalar(), to_json(entry.second).dump(), node.Mark().line + 1};
+  return {entry.first.Scalar(), to_json(entry.second).dump(), place(entry.first.Mark())};
 }
 
-std::map<std::string, std::map<std::string, std::uint64_t>> read_counts(const YAML::Node& node) {
+std::map<std::string, std::map<std::string, std::uint64_t>> read_counts(const YAML::Node& node,
+                                                                        std::map<std::string, std::string>& places) {
   require(node, YAML::NodeType::Map, "must be {stage: {reason: count}}");
   std::map<std::string, std::map<std::string, std::uint64_t>> out;
   for (const auto& stage : node) {
     require(stage.second, YAML::NodeType::Map, "must be {reason: count}");
     auto& counts = out[stage.first.Scalar()];
+    places[stage.first.Scalar()] = place(stage.first.Mark());
     for (const auto& reason : stage.second) {
       if (!reason.second.IsScalar() || !is_digits(reason.second.Scalar()) ||
           reason.second.Scalar().size() > 18)
@@ -116,18 +121,19 @@ case_expectation read_expectation(const YAML::Node& node) {
   for (const auto& entry : node) {
     const auto& name = entry.first.Scalar();
     if (name == "dropped") {
-      out.dropped = read_counts(entry.second);
+      out.dropped = read_counts(entry.second, out.places);
     } else if (name == "dead_letters") {
-      out.dead_letters = read_counts(entry.second);
+      out.dead_letters = read_counts(entry.second, out.places);
     } else {
       require(entry.second, YAML::NodeType::Sequence,
               "the records of topic \"" + name + "\" must be a list");
       auto& records = out.records[name];
+      out.places[name] = place(entry.first.Mark());
       for (const auto& record : entry.second) {
         records.push_back(
             to_json(require(record, YAML::NodeType::Map, "a record must be {field: value}"))
                 .dump());
-        out.record_lines[name].push_back(record.Mark().line + 1);
+        out.record_places[name].push_back(place(record.Mark()));
       }
     }
   }
@@ -159,8 +165,8 @@ void read_entry(const std::string& key, const YAML::Node& value, const YAML::Mar
   } else if (key == "expect") {
     into.expect = read_expectation(value);
   } else {
-    throw mistake{
-        at, "unknown key \"" + key + "\"; a case has case, flow, profile, set, given, expect"};
+    throw mistake{at, "unknown key \"" + key + "\"; a case has case, flow, profile, set, given, expect" +
+                          did_you_mean(key, {"case", "flow", "profile", "set", "given", "expect"})};
   }
 }
 

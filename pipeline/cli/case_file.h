@@ -16,7 +16,7 @@ namespace sonder::cli {
 struct case_step {
   std::string topic;
   std::string json;  ///< the event as one JSON object
-  int line = 0;
+  std::string place;  ///< `line:column`
 };
 
 /// What one case expects. Counts by node, then by reason or cause.
@@ -24,7 +24,8 @@ struct case_expectation {
   /// Topic -> its records, in any order, each as a JSON object in which only the named fields are
   /// looked at.
   std::map<std::string, std::vector<std::string>> records;
-  std::map<std::string, std::vector<int>> record_lines;  ///< where each of them stands in the file
+  std::map<std::string, std::vector<std::string>> record_places;  ///< `line:column` of each of them
+  std::map<std::string, std::string> places;                     ///< and of each topic and stage that is named
   std::map<std::string, std::map<std::string, std::uint64_t>> dropped;
   /// By stage; stays empty where the case says nothing, and then there may be no dead letter.
   std::map<std::string, std::map<std::string, std::uint64_t>> dead_letters;

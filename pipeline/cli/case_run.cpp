@@ -81,7 +81,7 @@ class case_runner {
       if (step.topic.empty()) {
         SONDER_TRY(run());
       } else if (auto given = give(step); !given) {
-        return tl::unexpected(given.error().at(of_.file + ":" + std::to_string(step.line)));
+        return tl::unexpected(given.error().at(of_.file + ":" + step.place));
       }
     }
     return run();
@@ -121,11 +121,11 @@ class case_runner {
     if (topic == nullptr || topic->schema.empty()) return {};
     const auto of = load_schema_file(topic->schema);
     if (!of) return tl::unexpected(of.error());
-    const auto lines = of_.expect.record_lines.find(name);
+    if (expected.empty()) return {};
+    const auto& places = of_.expect.record_places.at(name);
     for (std::size_t i = 0; i < expected.size(); ++i) {
-      const auto line = lines == of_.expect.record_lines.end() ? of_.line : lines->second[i];
       if (auto good = check_expected(**of, expected[i]); !good)
-        return tl::unexpected(good.error().at(of_.file + ":" + std::to_string(line) + ": topic \"" + name + "\""));
+        return tl::unexpected(good.error().at(of_.file + ":" + places[i] + ": topic \"" + name + "\""));
     }
     return {};
   }
@@ -175,6 +175,11 @@ class case_runner {
     return {};
   }
 
+  [[nodiscard]] std::string place_of(const std::string& named) const {
+    const auto at = of_.expect.places.find(named);
+    return of_.file + ":" + (at == of_.expect.places.end() ? std::to_string(of_.line) : at->second);
+  }
+
   // Cases may name a stage by its plugin.
   [[nodiscard]] result<std::string> node_named(const std::string& name) const {
     std::vector<std::string> names;
@@ -188,8 +193,7 @@ class case_runner {
       if (topic.name == name) return name;
       names.push_back(topic.name);
     }
-    return fail(errc::not_found, of_.file + ":" + std::to_string(of_.line) +
-                                     ": the flow has no stage \"" + name + "\"" +
+    return fail(errc::not_found, place_of(name) + ": the flow has no stage \"" + name + "\"" +
                                      did_you_mean(name, names));
   }
 
@@ -198,8 +202,7 @@ class case_runner {
     if (topic == nullptr) {
       std::vector<std::string> names;
       for (const auto& t : where_.flow->topics) names.push_back(t.name);
-      return fail(errc::not_found, of_.file + ":" + std::to_string(of_.line) +
-                                       ": the flow has no topic \"" + name + "\"" + did_you_mean(name, names));
+      return fail(errc::not_found, place_of(name) + ": the flow has no topic \"" + name + "\"" + did_you_mean(name, names));
     }
     schema_ptr bare;
     if (topic->bare) {

@@ -42,6 +42,9 @@ void add_demo(CLI::App& app, chosen_command& chosen);
 void add_version(CLI::App& app, chosen_command& chosen);
 void add_completion(CLI::App& app, chosen_command& chosen);
 
+/// `sonder 1.2.3, plugin ABI 1.0`
+[[nodiscard]] std::string version_line();
+
 /// Says what went wrong on standard error and answers `code`.
 int refuse(int code, const error& e);
 int refuse(int code, std::string_view message);

@@ -1,5 +1,9 @@
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <exception>
 #include <iostream>
@@ -18,6 +22,36 @@ constexpr auto footer =
 Example:
   sonder validate config/quickstart.yaml)";
 
+/// A descriptor that the caller closed would be given to the next file that is opened, and what is printed would go into it.
+void fill_closed_descriptors() {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
+    if (::fcntl(fd, F_GETFD) == -1 && errno == EBADF) static_cast<void>(::open("/dev/null", O_RDWR));  // the lowest free number
+  }
+}
+
+/// The names, with their dashes, of the options of the command that stands in the line; of the program itself without one.
+std::vector<std::string> options_of(const CLI::App& app) {
+  const auto chosen = app.get_subcommands();
+  if (!chosen.empty()) return options_of(*chosen.front());
+  std::vector<std::string> names;
+  for (const auto* option : app.get_options()) {
+    for (const auto& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return names;
+}
+
+/// Of `ExtrasError`: the first argument that nobody expected, with the nearest option or subcommand.
+std::string nearest_argument(const CLI::App& app) {
+  for (const auto& argument : app.remaining(true)) {
+    if (argument.starts_with("-")) return sonder::did_you_mean(argument.substr(0, argument.find('=')), options_of(app));
+    std::vector<std::string> names;
+    const auto chosen = app.get_subcommands();
+    for (const auto* command : (chosen.empty() ? app : *chosen.front()).get_subcommands({})) names.push_back(command->get_name());
+    return sonder::did_you_mean(argument, names);
+  }
+  return {};
+}
+
 int parse_and_run(int argc, char** argv) {
   CLI::App app{
       "Sonder: a stream processor for personal text that keeps consent, as workers beside your "
@@ -25,6 +59,7 @@ int parse_and_run(int argc, char** argv) {
       "sonder"};
   app.footer(footer);
   app.require_subcommand(1);
+  app.set_version_flag("--version", sonder::cli::version_line());
   app.get_formatter()->column_width(34);
   sonder::cli::chosen_command chosen;
   sonder::cli::add_run(app, chosen);
@@ -50,16 +85,22 @@ int parse_and_run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
+    if (const auto nearest = nearest_argument(app); e.get_exit_code() != 0 && !nearest.empty())
+      return sonder::cli::refuse(sonder::cli::exit_usage, e.what() + nearest);
     // CLI11 has codes of its own from 100 on; a caller of this program needs to know only that it
     // was the command line.
     return app.exit(e) == 0 ? sonder::cli::exit_ok : sonder::cli::exit_usage;
   }
-  return chosen();
+  const auto code = chosen();
+  if (!std::cout.flush() && code <= sonder::cli::exit_findings)
+    return sonder::cli::refuse(sonder::cli::exit_failed, "standard output cannot be written; is its disk full?");
+  return code;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  fill_closed_descriptors();
   std::ios::sync_with_stdio(false);
   sonder::say_last_words();
   // Past a limit on file sizes a write fails with EFBIG then, and is reported like a full disk.

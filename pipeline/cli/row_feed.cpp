@@ -1,6 +1,7 @@
 #include "cli/row_feed.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -11,32 +12,41 @@
 #include "avro/container.h"
 #include "avro/json.h"
 #include "cli/csv.h"
+#include "plugin/config_schema.h"
 
 namespace sonder::cli {
 namespace {
 
-// Of a file without a head the first line is somebody's text: what is too long for a name is not
-// shown.
-constexpr std::size_t name_bytes_max = 64;
+/// Names of columns as programs write them. A file without a line of names has a person's words there, which no message may
+/// repeat.
+bool is_column_name(const std::string& cell) {
+  constexpr std::size_t name_bytes_max = 40;
+  const auto plain = [](unsigned char c) { return std::isalnum(c) != 0 || c == '_' || c == '-' || c == '.' || c == ':'; };
+  return !cell.empty() && cell.size() <= name_bytes_max && std::isdigit(static_cast<unsigned char>(cell[0])) == 0 &&
+         std::all_of(cell.begin(), cell.end(), plain);
+}
 
-std::string joined(const std::vector<std::string>& names) {
-  std::string out;
-  for (const auto& name : names) {
-    out += out.empty() ? "" : ", ";
-    out += name.size() <= name_bytes_max
-               ? name
-               : "(" + std::to_string(name.size()) + " bytes; is the first line a head?)";
+bool are_column_names(const std::vector<std::string>& cells) {
+  return std::all_of(cells.begin(), cells.end(), is_column_name);
+}
+
+/// `columns are a, b`, or what is wrong with the line that should name them.
+std::string told_columns(const std::vector<std::string>& there) {
+  if (are_column_names(there)) {
+    std::string names;
+    for (const auto& name : there) names += (names.empty() ? "" : ", ") + name;
+    return (there.size() == 1 ? "the only column is " : "columns are ") + names;
   }
-  return out;
+  // One cell that holds what other programs put between cells: the likely mistake.
+  if (there.size() == 1 && there[0].find_first_of(";\t|") != std::string::npos)
+    return "the first line is one cell; cells are parted by commas in .csv, tabs in .tsv";
+  return "the first line does not look like names of columns (letters, digits, _ - . :); does the file begin with them?";
 }
 
 tl::unexpected<error> no_column(const std::string& place, const std::string& column,
                                 const std::vector<std::string>& there) {
-  // One column whose name holds what other programs put between cells: the likely mistake.
-  const bool other = there.size() == 1 && there[0].find_first_of(";\t|") != std::string::npos;
-  return fail(errc::not_found, place + ": there is no column \"" + column + "\"; there " +
-                                   (there.size() == 1 ? "is " : "are ") + joined(there) +
-                                   (other ? "; cells are parted by commas in .csv, tabs in .tsv" : ""));
+  return fail(errc::not_found, place + ": there is no column \"" + column + "\"; " + told_columns(there) +
+                                   (are_column_names(there) ? did_you_mean(column, there) : ""));
 }
 
 status check_utf8(std::string_view text, const std::string& place) {
@@ -147,6 +157,7 @@ class json_feed final : public row_feed {
     tombstones_.clear();
     while (tombstones_.size() < rows_max && std::getline(*input_.in, text_)) {
       ++line_;
+      if (line_ == 1 && text_.starts_with("\xEF\xBB\xBF")) text_.erase(0, 3);  // a byte-order mark
       if (text_.find_first_not_of(" \t\r") == std::string::npos) continue;
       const auto key = tombstone_key(text_, *of_);
       const auto done = key             ? keys_.append_printed(*key, into)
@@ -222,8 +233,7 @@ class csv_feed final : public row_feed {
       if (cells_.empty())
         return fail(
             errc::invalid,
-            name_ + ": no column has the name of a field; give --map FIELD=COLUMN, columns are " +
-                joined(head));
+            name_ + ": no column has the name of a field; give --map FIELD=COLUMN; " + told_columns(head));
     }
     for (const auto& [field_name, column] : map) {
       const auto* field = of_->find_field(field_name);

@@ -89,7 +89,7 @@ TEST(RowFeed, ReadsTimesOfACsvAsNumbersOrText) {
 
 TEST(RowFeed, NamesAColumnOrFieldThatIsNotThere) {
   EXPECT_THAT(read("a,b\n", csv({{"id", "c"}})),
-              ElementsAre("in: there is no column \"c\"; there are a, b"));
+              ElementsAre("in: there is no column \"c\"; columns are a, b; did you mean \"a\"?"));
   EXPECT_THAT(read("a,b\n", csv({{"ID", "a"}})), ElementsAre(HasSubstr("has no field \"ID\"")));
   EXPECT_THAT(read("a,b\n", csv()),
               ElementsAre(HasSubstr("no column has the name of a field; give --map")));
@@ -168,14 +168,18 @@ TEST_F(Texts, AreRefusedByTheirPlaceWhereTheyAreNotUtf8) {
 TEST_F(Texts, SayWhatIsWrongWithTheHead) {
   EXPECT_THAT(all(write("a.csv", ""), "body"), ElementsAre(HasSubstr("a.csv: is empty")));
   EXPECT_THAT(all(write("a.csv", "Today I " + std::string(60, 'x') + "\n"), "body"),
-              ElementsAre(HasSubstr("there is (68 bytes; is the first line a head?)")));
+              ElementsAre(HasSubstr("the first line does not look like names of columns")));
+  // Without a line of names somebody's words stand there: no message may repeat them.
+  EXPECT_THAT(all(write("a.csv", "e1,Ana Smith,I cut myself last night\n"), "body"),
+              ElementsAre(testing::AllOf(HasSubstr("does not look like names of columns"), testing::Not(HasSubstr("Ana")))));
+  EXPECT_THAT(all(write("a.csv", "n,boddy\n"), "body"), ElementsAre(HasSubstr("did you mean \"boddy\"?")));
   EXPECT_THAT(all(write("a.csv", "n;body\n1;x\n"), "body"),
-              ElementsAre(HasSubstr("there is n;body; cells are parted by commas in .csv")));
+              ElementsAre(HasSubstr("the first line is one cell; cells are parted by commas in .csv")));
 }
 
 TEST_F(Texts, SayWhatIsThereWhenTheColumnIsNot) {
   EXPECT_THAT(all(write("a.csv", "n,body\n"), "text"),
-              ElementsAre(HasSubstr("there is no column \"text\"; there are n, body")));
+              ElementsAre(HasSubstr("there is no column \"text\"; columns are n, body")));
   EXPECT_THAT(all(write("a.jsonl", "{\"body\":1}\n"), "body"),
               ElementsAre(HasSubstr("a.jsonl:1: has no text under \"body\"")));
   EXPECT_THAT(all(write("a.txt", "x"), "body"),

@@ -150,6 +150,7 @@ struct worker_log {
 };
 
 int run_flow(const run_options& options) {
+  const auto& stop = stop_requests();  // from here on SIGTERM drains, also before there is something to drain
   const auto overrides = overrides_of(options.set, options.profile, options.data_dir);
   if (!overrides) return refuse(exit_usage, overrides.error());
   const auto flow = read_flow(options.config, *overrides);
@@ -171,7 +172,7 @@ int run_flow(const run_options& options) {
   worker.observe = &around.of;
   worker.lines = around.lines.get();
   worker.schemas = on.schemas.get();
-  worker.stop = &stop_requests();
+  worker.stop = &stop;
   worker.readiness = [&](bool ready, const std::string& why) { around.ready->set(ready, why); };
   if (progress.shown())
     worker.progress = [&](const worker_progress& p) { progress.show(progress_text(p)); };
@@ -181,7 +182,7 @@ int run_flow(const run_options& options) {
                         {{"why", why}});
     std::_Exit(exit_failed);  // the thread inside of the plugin cannot be ended in another way
   };
-  const stop_watch watch(stop_requests(), std::chrono::milliseconds(flow->drain_ms_max), leave);
+  const stop_watch watch(stop, std::chrono::milliseconds(flow->drain_ms_max), leave);
   const auto done = run_worker(checked.flow, *on.on, worker);
   progress.clear();
   return finish(done, options);

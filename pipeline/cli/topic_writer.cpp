@@ -101,8 +101,10 @@ struct topic_writer::parts {
       const auto& column = *arrays[static_cast<std::size_t>(subject)];
       if (is_null(column, row))
         return fail(errc::invalid, "field \"" + shape.subject + "\", the subject, is null");
-      return murmur2_partition(text_of(fields[static_cast<std::size_t>(subject)], column, row),
-                               shape.partitions);
+      const auto text = text_of(fields[static_cast<std::size_t>(subject)], column, row);
+      if (text.empty())
+        return fail(errc::invalid, "field \"" + shape.subject + "\", the subject, is empty; a flow has nobody to ask then");
+      return murmur2_partition(text, shape.partitions);
     }
     if (has_key) return murmur2_partition({key_bytes.data(), key_bytes.size()}, shape.partitions);
     return static_cast<std::int32_t>(records % static_cast<std::uint64_t>(shape.partitions));

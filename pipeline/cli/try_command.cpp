@@ -52,7 +52,9 @@ int try_plugin(const try_options& options) {
     std::cerr << grouped(done->rows) << " rows: " << grouped(done->passed) << " passed, "
               << grouped(done->dropped) << " dropped, " << grouped(done->dead_lettered)
               << " dead-lettered, " << grouped(done->retried) << " asked for another try\n";
-  return exit_ok;
+  if (done->unreadable == 0) return exit_ok;
+  return refuse(exit_findings, grouped(done->unreadable) + (done->unreadable == 1 ? " row" : " rows") +
+                                   " could not be read; each line says why");
 }
 
 }  // namespace
@@ -84,7 +86,7 @@ void add_try(CLI::App& app, chosen_command& chosen) {
                     "Accepted for scripts: the answer is always one JSON object a line");
   command->footer(
       "Answers one line a row, in order: {\"row\":0,\"verdict\":\"pass\",\"columns\":{...}}.\n"
-      "Exit codes: 0 done, 2 usage, 3 cannot start, 4 the plugin cannot go on or broke its contract, "
+      "Exit codes: 0 done, 1 rows could not be read, 2 usage, 3 cannot start, 4 the plugin cannot go on or broke its contract, "
       "70 a call passed its deadline.\n\n"
       "Example:\n  echo '{\"text\":\"I slept well.\"}' | sonder try "
       "build/release/plugins/sentiment.so");

@@ -7,6 +7,16 @@
 
 namespace sonder::cli {
 
+namespace {
+
+const std::string abi = std::to_string(SONDER_ABI_MAJOR) + "." + std::to_string(SONDER_ABI_MINOR);
+
+}  // namespace
+
+std::string version_line() {
+  return "sonder " SONDER_VERSION ", plugin ABI " + abi;
+}
+
 void add_version(CLI::App& app, chosen_command& chosen) {
   auto* command = app.add_subcommand("version", "Say which program this is");
   const auto json = std::make_shared<bool>(false);
@@ -14,11 +24,10 @@ void add_version(CLI::App& app, chosen_command& chosen) {
   command->footer("Example:\n  sonder version --json");
   command->callback([&chosen, json] {
     chosen = [json] {
-      const auto abi = std::to_string(SONDER_ABI_MAJOR) + "." + std::to_string(SONDER_ABI_MINOR);
       if (*json)
         std::cout << R"({"version":")" << SONDER_VERSION << R"(","abi":")" << abi << "\"}\n";
       else
-        std::cout << "sonder " << SONDER_VERSION << ", plugin ABI " << abi << '\n';
+        std::cout << version_line() << '\n';
       return exit_ok;
     };
   });

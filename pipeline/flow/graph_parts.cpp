@@ -1,6 +1,7 @@
 #include "flow/graph_parts.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "avro/registry.h"
 #include "plugin/config_schema.h"
@@ -35,11 +36,25 @@ class part_finder {
   }
 
  private:
+  /// The file in the same folder that was meant, where this one is not there.
+  static std::string nearest_file(const std::string& schema) {
+    const std::filesystem::path path(schema);
+    std::error_code unreadable;  // a folder that cannot be listed has no better name to offer
+    if (std::filesystem::exists(path, unreadable)) return "";
+    std::vector<std::string> there;
+    const auto folder = path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+    for (std::filesystem::directory_iterator at(folder, unreadable), end; !unreadable && at != end; at.increment(unreadable)) {
+      if (at->path().extension() == ".avsc" && there.size() < listed_files_max) there.push_back(at->path().filename().string());
+    }
+    return did_you_mean(path.filename().string(), there);
+  }
+  static constexpr std::size_t listed_files_max = 1'000;
+
   schema_ptr read_schema(const topic_options& topic) {
     const auto& at = place_of(topic, "schema");
     auto read = load_schema_file(topic.schema);
     if (!read) {
-      parts_.report(at, "schema of topic \"" + topic.name + "\": " + read.error().message);
+      parts_.report(at, "schema of topic \"" + topic.name + "\": " + read.error().message + nearest_file(topic.schema));
       return nullptr;
     }
     if ((*read)->type == avro_type::record) return *read;

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Each command as people use it: help, examples, exit codes, and beside a worker that runs."""
 import json
+import pathlib
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
 import unittest
 
 from place import BUILD, QUICKSTART, ROOT, SONDER, Place, free_port, get, wait
@@ -66,6 +68,63 @@ class CommandsTest(unittest.TestCase):
             said = self.place.run("produce", "jornal", *where, stdin="", expect=3).stderr
             self.assertIn('did you mean "journal"?', said)
 
+        for line, nearest in {("run", "--until-idel", QUICKSTART): "--until-idle", ("schemas", "lst"): "list", ("--versoin",): "--version"}.items():
+            self.assertIn(f'did you mean "{nearest}"?', self.place.run(*line, expect=2).stderr)
+
+    def test_the_version_is_told_in_both_ways(self):
+        self.assertEqual(self.place.run("--version").stdout, self.place.run("version").stdout)
+
+    def test_output_that_cannot_be_written_is_a_failure(self):
+        with open("/dev/full", "w") as full:
+            for command in (["version"], ["topics", "--config", QUICKSTART], ["schemas", "list", "--dir", "schemas"], ["validate", QUICKSTART],
+                            ["demo", "--print", "journal", "--entries", "20"]):
+                if command[0] == "topics":
+                    self.place.run("demo", "--config", QUICKSTART, "--entries", 20, "--quiet")
+                done = subprocess.run([SONDER, *map(str, command)], stdout=full, stderr=subprocess.PIPE, text=True, env=self.place.environment, cwd=ROOT)
+                with self.subTest(command=command):
+                    self.assertEqual(done.returncode, 4)
+                    self.assertIn("standard output cannot be written", done.stderr)
+
+    def test_what_is_printed_goes_nowhere_where_the_caller_closed_its_descriptors(self):
+        self.place.run("demo", "--config", QUICKSTART, "--entries", 20, "--quiet")
+        command = f"exec {SONDER} run {QUICKSTART} --until-idle <&- >&- 2>&-"
+        done = subprocess.run(["sh", "-c", command], env=self.place.environment, cwd=ROOT, timeout=120)
+        self.assertEqual(done.returncode, 0)
+        written = b"".join(p.read_bytes() for p in (self.place.folder / "data").rglob("*") if p.is_file() and not p.is_socket())
+        self.assertNotIn(b"dead-lettered", written)
+        self.assertNotIn(b"worker runs", written)
+
+    def test_a_worker_told_to_stop_while_it_starts_drains_and_ends_well(self):
+        self.place.run("demo", "--config", QUICKSTART, "--entries", 20, "--quiet")
+        for after_ms in (30, 60, 120):  # it has loaded plugins or is about to; before its handlers stand nobody is asked
+            worker = self.place.start("run", QUICKSTART, "--quiet")
+            status = pathlib.Path(f"/proc/{worker.pid}/status")
+            wait(lambda: int(re.search(r"SigCgt:\s*([0-9a-f]+)", status.read_text()).group(1), 16) >> (signal.SIGTERM - 1) & 1)
+            time.sleep(after_ms / 1000)
+            worker.send_signal(signal.SIGTERM)
+            said = worker.communicate(timeout=60)[1]
+            self.assertEqual(worker.returncode, 0, said)
+
+    def test_sealed_dead_letters_are_opened_with_the_key_and_not_with_another(self):
+        secret = self.place.folder / "seal.key"
+        secret.write_text("a key of the operator's, long enough")
+        secret.chmod(0o600)
+        more = ["--set", f"secrets.seal.file={secret}", "--set", "quarantine_key=seal"]
+        entry = {"event_id": "e1", "subject_id": "ana", "at": "2999-01-01T00:00:00Z", "text": "I slept well."}
+        self.place.run("produce", "journal", "--config", QUICKSTART, *more, "--quiet", stdin=json.dumps(entry) + "\n")
+        self.place.run("run", QUICKSTART, "--until-idle", "--quiet", *more)
+        read = ["consume", "dead_letter", "--from-beginning", "--until-end", "--config", QUICKSTART]
+        letters = self.place.run(*read, *more).stdout
+        self.assertIn('"cause":"future"', letters)
+        self.assertNotIn("slept", letters)
+        record = json.loads(self.place.run(*read, "--unseal", *more).stdout)
+        self.assertEqual((record["topic"], record["key"], record["value"]["text"]), ("journal", "ana", "I slept well."))
+        secret.write_text("a key of somebody else, long enough")
+        other = self.place.run(*read, "--unseal", *more, expect=1)
+        self.assertEqual(other.stdout, "")
+        self.assertIn("1 one under another key", other.stderr)
+        self.assertIn("names its `quarantine_key`", self.place.run(*read, "--unseal", expect=3).stderr)
+
     def test_a_misspelt_matcher_or_field_of_a_case_is_refused(self):
         case = f"""case: one
 flow: {QUICKSTART}
@@ -84,7 +143,7 @@ expect:
         }.items():
             file.write_text(case + record + "\n")
             said = self.place.run("test", file, expect=3).stderr
-            self.assertIn(f'{file}:8: topic "insight": {message}', said)
+            self.assertIn(f'{file}:8:7: topic "insight": {message}', said)
         file.write_text(case + "{valence: {above: 0}, entry: {present: true}, text: {contains: slept}}\n")
         self.place.run("test", file)
 
