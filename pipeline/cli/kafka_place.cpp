@@ -84,6 +84,7 @@ result<opened_log> open_on_kafka(const flow_options& flow, kafka_use use, std::f
   how.transaction_timeout = std::chrono::milliseconds(from.transaction_timeout_ms);
   how.create_topics = from.create_topics;
   how.replication_factor = from.replication;
+  how.standby_replicas = from.standby_replicas;
   how.on_line = lines ? std::move(lines) : [](int level, std::string_view text) {
     if (level <= syslog_error) std::cerr << "sonder: " << text << '\n';
   };

@@ -59,7 +59,10 @@ class flow_reader {
     read_log(top);
     read_run(top);
     for_each_entry(top, "secrets", "secret", [this](const auto& m) { read_secret(m); });
-    if (const auto* log = document_.root.find("log")) check_log_secrets(document_, *log, flow_);
+    if (const auto* log = document_.root.find("log")) {
+      check_log_secrets(document_, *log, flow_);
+      check_log_times(document_, *log, flow_);
+    }
     for_each_entry(top, "topics", "topic", [this](const auto& m) { read_topic(m); });
     for_each_entry(top, "stages", "stage", [this](const auto& m) { read_stage(m); });
     for_each_entry(top, "sinks", "sink", [this](const auto& m) { read_sink(m); });

@@ -127,6 +127,7 @@ struct kafka_log_options {
   std::int64_t transaction_timeout_ms = 10'000; ///< after which the broker aborts what a dead worker left open
   bool create_topics = true;     ///< topics that do not exist are made at start
   std::int32_t replication = 1;  ///< of topics that are made
+  std::int32_t standby_replicas = 0;  ///< copies of each task's state that other workers keep near
   std::map<std::string, std::string> properties;  ///< of librdkafka, for all its clients
   std::map<std::string, std::string> secrets;     ///< property -> name of the secret that is its value
   registry_options registry;

@@ -9,6 +9,9 @@ namespace sonder {
 namespace {
 
 constexpr std::size_t properties_max = 256;
+constexpr std::int64_t standby_replicas_max = 8;
+/// Of `max_poll_interval`, past what a revocation may take by the other limits.
+constexpr std::int64_t handing_over_margin_ms = 5'000;
 
 /// A map of texts: `{session.timeout.ms: 10000}`.
 void read_texts_by_name(yaml_document& document, map_reader& from, const std::string& key,
@@ -61,6 +64,7 @@ void read_kafka(yaml_document& document, map_reader& log, flow_log_options& opti
   log.duration("transaction_timeout", 1'000, 600'000, kafka.transaction_timeout_ms);
   log.boolean("create_topics", kafka.create_topics);
   log.whole("replication", 1, 100, kafka.replication);
+  log.whole("standby_replicas", 0, standby_replicas_max, kafka.standby_replicas);
   read_texts_by_name(document, log, "properties", kafka.properties);
   read_texts_by_name(document, log, "secrets", kafka.secrets);
   if (const auto* section = log.take("registry")) kafka.registry = read_registry(document, *section, resolve);
@@ -90,6 +94,26 @@ flow_log_options read_log_section(yaml_document& document, const yaml_value& sec
   log.finish();
   if (!options.dir.empty()) options.dir = resolve(options.dir);
   return options;
+}
+
+void check_log_times(yaml_document& document, const yaml_value& section, const flow_options& flow) {
+  const auto& kafka = flow.log.kafka;
+  if (flow.log.kind != "kafka") return;
+  const auto* said = section.find("max_poll_interval");
+  const auto& at = said == nullptr ? section : *said;
+  const auto ms = [](std::int64_t of) { return std::to_string(of) + "ms"; };
+  if (kafka.max_poll_interval_ms < kafka.session_timeout_ms) {
+    document.report(at, "\"max_poll_interval\" of log is " + ms(kafka.max_poll_interval_ms) + ", below \"session_timeout\", which is " +
+                            ms(kafka.session_timeout_ms) + ": make it longer");
+    return;
+  }
+  // The group waits that long for a worker that hands its tasks over: it finishes batches, then commits once.
+  const auto needed = flow.drain_ms_max + kafka.transaction_timeout_ms + handing_over_margin_ms;
+  if (kafka.max_poll_interval_ms < needed) {
+    document.report(at, "\"max_poll_interval\" of log is " + ms(kafka.max_poll_interval_ms) + ", and a worker may take " + ms(needed) +
+                            " to hand over its tasks: \"drain_max\" of run, then \"transaction_timeout\" of log, and " +
+                            ms(handing_over_margin_ms) + " of margin; make it longer, or one of those shorter");
+  }
 }
 
 void check_log_secrets(yaml_document& document, const yaml_value& section, const flow_options& flow) {

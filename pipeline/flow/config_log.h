@@ -16,4 +16,7 @@ namespace sonder {
 /// Reports each secret that the section names and the flow does not have.
 void check_log_secrets(yaml_document& document, const yaml_value& section, const flow_options& flow);
 
+/// Reports a `max_poll_interval` that a worker could outlast while it hands its tasks over: then the group throws it out.
+void check_log_times(yaml_document& document, const yaml_value& section, const flow_options& flow);
+
 }  // namespace sonder

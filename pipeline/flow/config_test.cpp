@@ -346,7 +346,16 @@ INSTANTIATE_TEST_SUITE_P(
                 "\"http://127.0.0.1:8081\"}"},
         mistake{"KafkaOptionOfTheEmbeddedLog", with("log: {kind: kafka, bootstrap: b, registry: {url: u}, fsync: true}\n"),
                 ":3:54: unknown key \"fsync\" of log; expected kind, dir, bootstrap, guarantee, instance, session_timeout, max_poll_interval, "
-                "transaction_timeout, create_topics, replication, properties, secrets or registry"},
+                "transaction_timeout, create_topics, replication, standby_replicas, properties, secrets or registry"},
+        mistake{"TooManyStandbyReplicas", with("log: {kind: kafka, bootstrap: b, registry: {url: u}, standby_replicas: 9}\n"),
+                ":3:72: \"standby_replicas\" of log must be a whole number from 0 to 8, not \"9\""},
+        mistake{"PollIntervalBelowTheSession",
+                with("log: {kind: kafka, bootstrap: b, registry: {url: u}, session_timeout: 2m, max_poll_interval: 1m}\n"),
+                ":3:94: \"max_poll_interval\" of log is 60000ms, below \"session_timeout\", which is 120000ms: make it longer"},
+        mistake{"PollIntervalThatADrainMayOutlast",
+                with("log: {kind: kafka, bootstrap: b, registry: {url: u}, max_poll_interval: 40s}\n"),
+                ":3:73: \"max_poll_interval\" of log is 40000ms, and a worker may take 45000ms to hand over its tasks: \"drain_max\" "
+                "of run, then \"transaction_timeout\" of log, and 5000ms of margin; make it longer, or one of those shorter"},
         mistake{"SecretOfTheLogThatIsNone",
                 with("log: {kind: kafka, bootstrap: b, registry: {url: u}, secrets: {sasl.password: pw}}\n"),
                 ":3:79: must be one of \"secrets\" of the flow, not \"pw\""},

@@ -134,28 +134,34 @@ result<std::string> changelog_reader::cluster_id() {
 
 // Not by rd_kafka_query_watermark_offsets: its wait for a broker that has gone ends after minutes, whatever timeout it is given
 // (2.0.2).
-result<std::int64_t> changelog_reader::ask(const std::string& topic, std::int32_t partition, std::int64_t time) {
+result<std::int64_t> changelog_reader::ask(client& of, const std::string& topic, std::int32_t partition, std::int64_t time) {
   std::unique_ptr<rd_kafka_topic_partition_list_t, list_deleter> asked(rd_kafka_topic_partition_list_new(1));
   auto* entry = rd_kafka_topic_partition_list_add(asked.get(), topic.c_str(), partition);
   entry->offset = time;
-  auto code = rd_kafka_offsets_for_times(uncommitted_->get(), asked.get(), answer_max_ms);
+  auto code = rd_kafka_offsets_for_times(of.get(), asked.get(), answer_max_ms);
   if (code == RD_KAFKA_RESP_ERR_NO_ERROR) code = entry->err;
   if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-    return uncommitted_->fail(code, partition_name(topic, partition) + ": cannot learn its offsets");
+    return of.fail(code, partition_name(topic, partition) + ": cannot learn its offsets");
   return entry->offset >= 0 ? entry->offset : -1;
 }
 
 result<offset_range> changelog_reader::range(const std::string& topic, std::int32_t partition) {
-  const auto first = ask(topic, partition, RD_KAFKA_OFFSET_BEGINNING);
+  const auto first = ask(*uncommitted_, topic, partition, RD_KAFKA_OFFSET_BEGINNING);
   if (!first) return tl::unexpected<error>(first.error());
-  const auto end = ask(topic, partition, RD_KAFKA_OFFSET_END);
+  const auto end = ask(*uncommitted_, topic, partition, RD_KAFKA_OFFSET_END);
   if (!end) return tl::unexpected<error>(end.error());
   if (*first < 0 || *end < *first) return fail(errc::unavailable, partition_name(topic, partition) + ": its range is not known yet");
   return offset_range{*first, *end};
 }
 
+result<std::int64_t> changelog_reader::committed_end(const std::string& topic, std::int32_t partition) {
+  const auto end = ask(*committed_, topic, partition, RD_KAFKA_OFFSET_END);
+  if (end && *end < 0) return fail(errc::unavailable, partition_name(topic, partition) + ": its end is not known yet");
+  return end;
+}
+
 result<std::int64_t> changelog_reader::first_after(const std::string& topic, std::int32_t partition, std::int64_t timestamp_ms) {
-  return ask(topic, partition, timestamp_ms + 1);
+  return ask(*uncommitted_, topic, partition, timestamp_ms + 1);
 }
 
 result<std::int64_t> changelog_reader::read(const std::string& topic, std::int32_t partition, std::int64_t from,

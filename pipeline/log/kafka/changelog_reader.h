@@ -44,6 +44,8 @@ class changelog_reader {
   [[nodiscard]] result<std::string> cluster_id();
   /// The offsets kept, and the high watermark: the end of uncommitted records too.
   [[nodiscard]] result<offset_range> range(const std::string& topic, std::int32_t partition);
+  /// One past the last record that no open transaction can change any more.
+  [[nodiscard]] result<std::int64_t> committed_end(const std::string& topic, std::int32_t partition);
   /// The first offset with a record, committed or not, that is newer than `timestamp_ms`; -1: there is none.
   [[nodiscard]] result<std::int64_t> first_after(const std::string& topic, std::int32_t partition, std::int64_t timestamp_ms);
   /// Hands committed records from `from` on to `to`, until it stands at the committed end and that is at or past `mark`; then
@@ -54,7 +56,7 @@ class changelog_reader {
  private:
   changelog_reader() = default;
   /// The first offset from `time` on, which may be librdkafka's number for the beginning or the end; -1: there is none.
-  [[nodiscard]] result<std::int64_t> ask(const std::string& topic, std::int32_t partition, std::int64_t time);
+  [[nodiscard]] static result<std::int64_t> ask(client& asked, const std::string& topic, std::int32_t partition, std::int64_t time);
   [[nodiscard]] result<rd_kafka_topic_s*> open_topic(const std::string& topic);
 
   std::unique_ptr<client> committed_;    // read_committed: records

@@ -298,7 +298,7 @@ result<state_loader> state_loader::for_task(local_state& state, std::string_view
   put_task_prefix(made->note_key, 'c', (*entry)->number, partition);
   // A restore that was interrupted may have left its records in memory only. A checkpoint in the write-ahead log would
   // outlive them.
-  made->beside_the_log = state.files_->beside_log;
+  made->beside_the_log = state.files_->beside_log();
   made->opening = state.files_->openings;
   return state_loader(std::move(made));
 }

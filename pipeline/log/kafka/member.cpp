@@ -12,6 +12,8 @@
 #include <thread>
 
 #include "log/kafka/client.h"
+#include "log/kafka/group_look.h"
+#include "log/kafka/placement.h"
 
 namespace sonder::kafka {
 namespace {
@@ -21,6 +23,8 @@ using std::chrono::steady_clock;
 
 constexpr milliseconds foreign_pause(200);
 constexpr milliseconds look_pause(100);
+constexpr milliseconds placement_pause(500);
+constexpr int line_notice = 6;  // syslog's
 constexpr milliseconds leave_max(5'000);
 constexpr int leave_step_ms = 50;
 
@@ -36,6 +40,9 @@ struct event_deleter {
   void operator()(rd_kafka_event_t* event) const { rd_kafka_event_destroy(event); }
 };
 using event_ptr = std::unique_ptr<rd_kafka_event_t, event_deleter>;
+struct memory_deleter {
+  void operator()(char* text) const { rd_kafka_mem_free(nullptr, text); }
+};
 struct topic_deleter {
   void operator()(rd_kafka_topic_t* topic) const { rd_kafka_topic_destroy(topic); }
 };
@@ -125,6 +132,7 @@ class kafka_member final : public member {
   [[nodiscard]] std::string place() const { return "group " + in_quotes(request_.group); }
   [[nodiscard]] bool thrown_out();
   [[nodiscard]] group_metadata current_metadata();
+  void place_standbys();
   void assign(const rd_kafka_topic_partition_list_t* partitions);
   void set_metadata(group_metadata to) {
     const std::lock_guard lock(metadata_mutex_);
@@ -136,6 +144,9 @@ class kafka_member final : public member {
   std::unique_ptr<client> client_;
   queue_ptr events_;
   std::unique_ptr<restorer> restorer_;
+  std::unique_ptr<group_look> look_;  // null: no standby copies are wanted
+  bool placed_ = false;               // the copies of this assignment are known
+  steady_clock::time_point place_at_{};
   standing standing_ = standing::joining;
   bool told_lost_ = false;
   std::string metadata_text_;  // of the assignment that is held
@@ -173,6 +184,7 @@ std::int32_t generation_in(std::string_view text) {
 kafka_member::~kafka_member() {
   set_metadata(nullptr);
   restorer_.reset();
+  look_.reset();
   if (!client_) return;
   // Rebalance events want an answer until the group is left.
   queue_ptr closing(rd_kafka_queue_new(client_->get()));
@@ -205,6 +217,8 @@ status kafka_member::join(std::span<const topic_config> changelogs, local_state*
   auto restorer = restorer::over(options_, request_, changelogs, *client_, state);
   if (!restorer) return tl::unexpected<error>(std::move(restorer).error());
   restorer_ = std::move(*restorer);
+  if (options_.standby_replicas > 0 && !request_.stores.empty())
+    look_ = std::make_unique<group_look>(*client_, request_.group, request_.topics.front());
   return subscribe();
 }
 
@@ -276,7 +290,32 @@ result<group_event> kafka_member::poll() {
     if (!outcome || outcome->what != group_event::kind::none) return outcome;
   }
   if (standing_ == standing::leaving && !told_lost_ && thrown_out()) return lose("the group did not wait for this worker's revocation");
+  if (look_ != nullptr && standing_ == standing::holding && !placed_) place_standbys();
   return group_event{};
+}
+
+// Who has which tasks is known to the whole group once each assignment; every change of it comes with another one.
+void kafka_member::place_standbys() {
+  const auto now = steady_clock::now();
+  if (!look_->asking()) {
+    if (now >= place_at_) look_->ask();
+    return;
+  }
+  const auto told = look_->answer();
+  if (!told) return;
+  place_at_ = now + placement_pause;
+  if (!*told) return;
+  const std::unique_ptr<char, memory_deleter> own(rd_kafka_memberid(client_->get()));
+  const auto mine = std::find_if((*told)->begin(), (*told)->end(), [&](const member_view& m) { return own != nullptr && m.id == own.get(); });
+  if (mine == (*told)->end() || mine->tasks != tasks_) return;  // of another assignment than this one
+  const auto copies = standby_tasks(**told, mine->id, request_.partitions, options_.standby_replicas);
+  if (!copies) return;
+  placed_ = true;
+  restorer_->follow(*copies);
+  if (options_.on_line) {
+    options_.on_line(line_notice, place() + ": keeps standby copies of " + std::to_string(copies->size()) + " tasks of the other " +
+                                      std::to_string((*told)->size() - 1) + " workers");
+  }
 }
 
 // Between a revocation and its release librdkafka keeps silent about a loss: only its note of the membership changes.
@@ -334,6 +373,9 @@ result<group_event> kafka_member::take_assigned(const rd_kafka_topic_partition_l
   metadata_text_ = std::move(text);
   set_metadata(std::move(captured));
   restorer_->begin(tasks_);
+  placed_ = false;
+  place_at_ = {};
+  if (look_ != nullptr) look_->forget();
   return event;
 }
 

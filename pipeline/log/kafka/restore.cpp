@@ -1,6 +1,7 @@
 #include "log/kafka/restore.h"
 
 #include <librdkafka/rdkafka.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <atomic>
@@ -22,6 +23,8 @@ using std::chrono::steady_clock;
 
 constexpr int offsets_answer_max_ms = 500;  // an open transaction makes this question wait; other tasks want the thread
 constexpr milliseconds retry_pause(200);
+constexpr int standby_niceness = 10;
+constexpr int line_warning = 4;  // syslog's
 
 struct list_deleter {
   void operator()(rd_kafka_topic_partition_list_t* list) const { rd_kafka_topic_partition_list_destroy(list); }
@@ -57,6 +60,28 @@ struct task {
   std::optional<error> why_failed;
 };
 
+// A task of another worker whose state is kept near.
+struct standby {
+  struct place {
+    std::int64_t next = -1;    // of its checkpoint; -1: not looked at yet
+    std::int64_t end = -1;     // the changelog's committed end at the last look; -1: not known
+    std::int64_t as_of_ms = 0;  // of its checkpoint
+  };
+  std::uint64_t turn = 0;  // which `follow` it belongs to
+  steady_clock::time_point not_before{};
+  std::vector<place> stores;
+  std::string trouble;
+
+  [[nodiscard]] bool level() const {
+    return std::all_of(stores.begin(), stores.end(), [](const place& p) { return p.next >= 0 && p.next >= p.end; });
+  }
+  [[nodiscard]] std::int64_t behind() const {
+    std::int64_t sum = 0;
+    for (const auto& p : stores) sum += std::max<std::int64_t>(0, p.end - std::max<std::int64_t>(0, p.next));
+    return sum;
+  }
+};
+
 class group_restorer final : public restorer {
  public:
   group_restorer(const kafka_options& options, const group_request& request, client& member, local_state* state)
@@ -67,6 +92,7 @@ class group_restorer final : public restorer {
 
   void begin(std::span<const std::int32_t> partitions) override;
   void drop() override;
+  void follow(std::span<const std::int32_t> partitions) override;
   result<bool> ready(std::int32_t partition) override;
   std::string waits_for() const override;
   restore_counts counts() const override;
@@ -76,10 +102,18 @@ class group_restorer final : public restorer {
 
   void work();
   [[nodiscard]] std::optional<std::int32_t> next_task();
+  void keep_standbys();
+  [[nodiscard]] std::optional<std::int32_t> next_standby();
+  [[nodiscard]] bool all_ready() const;
   [[nodiscard]] bool wanted(std::int32_t partition, std::uint64_t turn) const;
+  [[nodiscard]] bool standby_wanted(std::int32_t partition, std::uint64_t turn) const;
+  [[nodiscard]] status bring_standby(std::int32_t partition, std::uint64_t turn);
+  [[nodiscard]] status bring_standby_store(std::size_t which, std::int32_t partition, std::uint64_t turn);
+  void standby_ended(std::int32_t partition, std::uint64_t turn, const status& outcome);
   [[nodiscard]] status bring(std::int32_t partition, std::uint64_t turn);
   [[nodiscard]] status wait_for_offsets(std::int32_t partition);
   [[nodiscard]] status bring_store(const store_of_group& store, std::int32_t partition, std::uint64_t turn);
+  [[nodiscard]] result<checkpoint> beginning(const store_of_group& store, std::int32_t partition, const offset_range& range);
   [[nodiscard]] result<bool> usable(const store_of_group& store, std::int32_t partition, const checkpoint& at,
                                     const offset_range& range);
   void ended(std::int32_t partition, std::uint64_t turn, status outcome);
@@ -102,7 +136,8 @@ class group_restorer final : public restorer {
   std::uint64_t turn_ = 0;
   std::map<std::int32_t, task> tasks_;
   std::deque<std::int32_t> waiting_;
-  std::set<std::int32_t> running_;
+  std::set<std::int32_t> running_;  // tasks whose state a thread works on, as owner or as standby
+  std::map<std::int32_t, standby> standbys_;
   restore_counts counts_;
   std::int64_t spell_records_ = 0;  // of the restore that is running, or of the last one
   steady_clock::time_point spell_began_{}, spell_ended_{};
@@ -111,11 +146,13 @@ class group_restorer final : public restorer {
   std::vector<std::thread> threads_;
 };
 
-// Fills one store of one task from what the reader hands it.
+// Fills one store of one task from what the reader hands it: for the process's own task, or for a standby copy.
 class group_restorer::one_store final : public changelog_reader::sink {
  public:
-  one_store(group_restorer& owner, state_loader loader, checkpoint at, std::int32_t partition, std::uint64_t turn)
-      : owner_(owner), loader_(std::move(loader)), at_(std::move(at)), partition_(partition), turn_(turn) {}
+  enum class purpose { own, standby };
+
+  one_store(group_restorer& owner, purpose what_for, state_loader loader, checkpoint at, std::int32_t partition, std::uint64_t turn)
+      : owner_(owner), what_for_(what_for), loader_(std::move(loader)), at_(std::move(at)), partition_(partition), turn_(turn) {}
 
   void take(const changelog_reader::record& r) override {
     if (!failed_) return;
@@ -137,19 +174,27 @@ class group_restorer::one_store final : public changelog_reader::sink {
     return failed_;
   }
 
-  bool cancelled() const override { return !owner_.wanted(partition_, turn_); }
-  void note(std::string trouble) override { owner_.set_trouble(partition_, turn_, std::move(trouble)); }
+  bool cancelled() const override {
+    return what_for_ == purpose::own ? !owner_.wanted(partition_, turn_) : !owner_.standby_wanted(partition_, turn_);
+  }
+  void note(std::string trouble) override {
+    if (what_for_ == purpose::own) owner_.set_trouble(partition_, turn_, std::move(trouble));
+  }
 
   // `next` is the changelog's committed end.
   status finish(std::int64_t next) {
     SONDER_TRY(failed_);
     at_.next = next;
+    // The process may have stood still since the end was reached.
+    at_.as_of_ms = began_ms_;
     // Also records of aborted transactions lie before that end, and none of them is newer than now.
-    at_.as_of_ms = owner_.state_->now_ms();
-    at_.timestamp_max_ms = std::max(at_.timestamp_max_ms, at_.as_of_ms);
+    at_.timestamp_max_ms = std::max(at_.timestamp_max_ms, owner_.state_->now_ms());
     report();
-    return loader_.finish(at_);
+    // A copy that looks again and again is flushed where much has come: the rest is in the write-ahead log, or is read again.
+    const bool flushes = what_for_ == purpose::own || all_records_ > restore_limits::small_records_max;
+    return flushes ? loader_.finish(at_) : loader_.write(at_);
   }
+  [[nodiscard]] const checkpoint& at() const noexcept { return at_; }
 
  private:
   void write() {
@@ -159,6 +204,16 @@ class group_restorer::one_store final : public changelog_reader::sink {
 
   void report() {
     const std::lock_guard lock(owner_.mutex_);
+    if (what_for_ == purpose::own) {
+      report_own();
+    } else {
+      owner_.counts_.standby_records += records_;
+    }
+    all_records_ += records_;
+    records_ = 0;
+    bytes_ = 0;
+  }
+  void report_own() {
     owner_.counts_.records += records_;
     owner_.counts_.bytes += static_cast<std::int64_t>(bytes_);
     owner_.spell_records_ += records_;
@@ -167,17 +222,17 @@ class group_restorer::one_store final : public changelog_reader::sink {
       found->second.reached = at_.next;
       if (records_ > 0) found->second.missing_since.reset();
     }
-    records_ = 0;
-    bytes_ = 0;
   }
 
   group_restorer& owner_;
+  const purpose what_for_;
   state_loader loader_;
   checkpoint at_;
   const std::int32_t partition_;
   const std::uint64_t turn_;
   std::size_t bytes_ = 0;
-  std::int64_t records_ = 0;
+  std::int64_t records_ = 0, all_records_ = 0;
+  const std::int64_t began_ms_ = owner_.state_->now_ms();
   status failed_;
 };
 
@@ -190,6 +245,7 @@ group_restorer::~group_restorer() {
     close_all();
     tasks_.clear();
     waiting_.clear();
+    standbys_.clear();
   }
   changed_.notify_all();
   for (auto& thread : threads_) thread.join();
@@ -207,6 +263,7 @@ status group_restorer::prepare(const group_request& request, std::span<const top
   }
   const int threads = std::clamp(request.partitions, 1, restore_limits::threads);
   for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
+  if (options_.standby_replicas > 0 && !stores_.empty()) threads_.emplace_back([this] { keep_standbys(); });
   return {};
 }
 
@@ -221,6 +278,7 @@ void group_restorer::begin(std::span<const std::int32_t> partitions) {
     waiting_.clear();
     const auto now = steady_clock::now();
     for (const auto partition : partitions) {
+      standbys_.erase(partition);
       auto& made = tasks_[partition];
       made.turn = turn_;
       waiting_.push_back(partition);
@@ -240,6 +298,26 @@ void group_restorer::drop() {
   close_all();
   tasks_.clear();
   waiting_.clear();
+}
+
+void group_restorer::follow(std::span<const std::int32_t> partitions) {
+  {
+    const std::lock_guard lock(mutex_);
+    ++turn_;
+    std::map<std::int32_t, standby> now;
+    for (const auto partition : partitions) {
+      if (tasks_.contains(partition)) continue;
+      if (const auto found = standbys_.find(partition); found != standbys_.end()) {
+        now.insert(standbys_.extract(found));
+        continue;
+      }
+      auto& made = now[partition];
+      made.turn = turn_;
+      made.stores.resize(stores_.size());
+    }
+    standbys_ = std::move(now);
+  }
+  changed_.notify_all();
 }
 
 result<bool> group_restorer::ready(std::int32_t partition) {
@@ -283,6 +361,11 @@ restore_counts group_restorer::counts() const {
   auto now = counts_;
   now.tasks_waiting = std::count_if(tasks_.begin(), tasks_.end(),
                                     [](const auto& t) { return t.second.at != task::phase::ready; });
+  now.standby_tasks = static_cast<std::int64_t>(standbys_.size());
+  for (const auto& [partition, copy] : standbys_) {
+    now.standby_tasks_level += copy.level() ? 1 : 0;
+    now.standby_records_behind += copy.behind();
+  }
   const auto until = spell_ended_ == steady_clock::time_point{} ? steady_clock::now() : spell_ended_;
   if (spell_records_ > 0 && until > spell_began_)
     now.records_per_second = static_cast<double>(spell_records_) / seconds(until - spell_began_);
@@ -462,30 +545,34 @@ result<bool> group_restorer::usable(const store_of_group& store, std::int32_t pa
   return *newer < 0 || *newer >= at.next;
 }
 
-status group_restorer::bring_store(const store_of_group& store, std::int32_t partition, std::uint64_t turn) {
+// The checkpoint on disk where it may be gone on from; else nothing is left there, and it is the changelog's beginning.
+result<checkpoint> group_restorer::beginning(const store_of_group& store, std::int32_t partition, const offset_range& range) {
   auto cluster = reader_->cluster_id();
   if (!cluster) return tl::unexpected<error>(std::move(cluster).error());
-  const auto range = reader_->range(store.changelog, partition);
-  if (!range) return tl::unexpected<error>(range.error());
   auto found = state_->find_checkpoint(group_, store.name, partition);
   if (!found) return tl::unexpected<error>(std::move(found).error());
-  checkpoint at{range->first, 0, 0, *cluster};
-  bool keep = *found && (*found)->cluster_id == *cluster;
-  if (keep) {
-    const auto fits = usable(store, partition, **found, *range);
+  if (*found && (*found)->cluster_id == *cluster) {
+    const auto fits = usable(store, partition, **found, range);
     if (!fits) return tl::unexpected<error>(fits.error());
-    keep = *fits;
+    if (*fits) return std::move(**found);
   }
-  if (keep) {
-    at = **found;
-  } else {
-    SONDER_TRY(state_->wipe(group_, store.name, partition));
-    // Its checkpoints are as old as the reading: the tombstones that count are those written from now on.
-    at.as_of_ms = state_->now_ms();
+  SONDER_TRY(state_->wipe(group_, store.name, partition));
+  if (*found) {
+    const std::lock_guard lock(mutex_);
+    ++counts_.rebuilt;
   }
+  // Its checkpoints are as old as the reading: the tombstones that count are those written from now on.
+  return checkpoint{range.first, 0, state_->now_ms(), std::move(*cluster)};
+}
+
+status group_restorer::bring_store(const store_of_group& store, std::int32_t partition, std::uint64_t turn) {
+  const auto range = reader_->range(store.changelog, partition);
+  if (!range) return tl::unexpected<error>(range.error());
+  auto begins = beginning(store, partition, *range);
+  if (!begins) return tl::unexpected<error>(std::move(begins).error());
+  checkpoint at = std::move(*begins);
   {
     const std::lock_guard lock(mutex_);
-    if (*found && !keep) ++counts_.rebuilt;
     const auto t = tasks_.find(partition);
     if (t == tasks_.end() || t->second.turn != turn) return fail(errc::cancelled, "not wanted any more");
     t->second.at = task::phase::state;
@@ -496,7 +583,7 @@ status group_restorer::bring_store(const store_of_group& store, std::int32_t par
   auto loader = state_loader::for_task(*state_, group_, store.name, partition);
   if (!loader) return tl::unexpected<error>(std::move(loader).error());
   const auto from = at.next;
-  one_store filling(*this, std::move(*loader), std::move(at), partition, turn);
+  one_store filling(*this, one_store::purpose::own, std::move(*loader), std::move(at), partition, turn);
   if (from >= range->end) return filling.finish(range->end);
   const auto end = reader_->read(store.changelog, partition, from, range->end, filling);
   if (!end) return tl::unexpected<error>(end.error());
@@ -505,6 +592,112 @@ status group_restorer::bring_store(const store_of_group& store, std::int32_t par
   SONDER_TRY(state_->wipe(group_, store.name, partition));
   return fail(errc::unavailable, "changelog \"" + store.changelog + "\", partition " + std::to_string(partition) +
                                      ": lost records while they were read; begins anew");
+}
+
+// ---- standby copies ----
+
+// mutex_ is held.
+bool group_restorer::all_ready() const {
+  return std::all_of(tasks_.begin(), tasks_.end(), [](const auto& t) { return t.second.at == task::phase::ready; });
+}
+
+bool group_restorer::standby_wanted(std::int32_t partition, std::uint64_t turn) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = standbys_.find(partition);
+  return !stopping_ && found != standbys_.end() && found->second.turn == turn && all_ready();
+}
+
+// mutex_ is held. The one that has waited longest; none while a task of this process waits.
+std::optional<std::int32_t> group_restorer::next_standby() {
+  if (!all_ready()) return std::nullopt;
+  const auto now = steady_clock::now();
+  std::optional<std::int32_t> next;
+  for (const auto& [partition, copy] : standbys_) {
+    if (copy.not_before > now || running_.contains(partition)) continue;
+    if (!next || copy.not_before < standbys_.at(*next).not_before) next = partition;
+  }
+  return next;
+}
+
+void group_restorer::keep_standbys() {
+  // Of this thread alone, as Linux has it. Where it is refused, the copies compete with the worker's own tasks.
+  (void)::setpriority(PRIO_PROCESS, 0, standby_niceness);
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    const auto partition = next_standby();
+    if (!partition) {
+      changed_.wait_for(lock, restore_limits::standby_pause);
+      continue;
+    }
+    const auto turn = standbys_.at(*partition).turn;
+    running_.insert(*partition);
+    lock.unlock();
+    const auto outcome = bring_standby(*partition, turn);
+    lock.lock();
+    running_.erase(*partition);
+    standby_ended(*partition, turn, outcome);
+    // The task may have come here meanwhile.
+    if (!waiting_.empty()) changed_.notify_all();
+  }
+}
+
+// mutex_ is held. What fails is tried again with the next look: a copy that is missing costs a longer restore at worst.
+void group_restorer::standby_ended(std::int32_t partition, std::uint64_t turn, const status& outcome) {
+  const auto found = standbys_.find(partition);
+  if (found == standbys_.end() || found->second.turn != turn) return;
+  auto& copy = found->second;
+  copy.not_before = steady_clock::now() + restore_limits::standby_pause;
+  if (!outcome && outcome.error().code == errc::cancelled) return;
+  const std::string trouble = outcome ? std::string() : outcome.error().message;
+  if (!trouble.empty() && trouble != copy.trouble && options_.on_line)
+    options_.on_line(line_warning, "standby copy of task " + std::to_string(partition) + ": " + trouble);
+  copy.trouble = trouble;
+}
+
+status group_restorer::bring_standby(std::int32_t partition, std::uint64_t turn) {
+  SONDER_TRY(state_->recover());
+  for (std::size_t which = 0; which < stores_.size(); ++which) SONDER_TRY(bring_standby_store(which, partition, turn));
+  return {};
+}
+
+// From its checkpoint to the committed end, whatever is open past it: the next look takes that.
+status group_restorer::bring_standby_store(std::size_t which, std::int32_t partition, std::uint64_t turn) {
+  const auto& store = stores_[which];
+  const auto end = reader_->committed_end(store.changelog, partition);
+  if (!end) return tl::unexpected<error>(end.error());
+  const auto noted = [&](const checkpoint* reached) {
+    const std::lock_guard lock(mutex_);
+    const auto found = standbys_.find(partition);
+    if (found == standbys_.end() || found->second.turn != turn) return standby::place{};
+    auto& place = found->second.stores[which];
+    place.end = *end;
+    if (reached != nullptr) {
+      place.next = reached->next;
+      place.as_of_ms = reached->as_of_ms;
+    }
+    return place;
+  };
+  const auto place = noted(nullptr);
+  const auto age = state_->now_ms() - place.as_of_ms;
+  if (place.next == *end && age >= 0 && age < milliseconds(restore_limits::renew_interval).count()) return {};
+  const auto range = reader_->range(store.changelog, partition);
+  if (!range) return tl::unexpected<error>(range.error());
+  auto begins = beginning(store, partition, *range);
+  if (!begins) return tl::unexpected<error>(std::move(begins).error());
+  auto loader = state_loader::for_task(*state_, group_, store.name, partition);
+  if (!loader) return tl::unexpected<error>(std::move(loader).error());
+  const auto from = begins->next;
+  one_store filling(*this, one_store::purpose::standby, std::move(*loader), std::move(*begins), partition, turn);
+  auto reached = result<std::int64_t>(from);
+  if (from < *end) reached = reader_->read(store.changelog, partition, from, from, filling);
+  if (!reached) return tl::unexpected<error>(std::move(reached).error());
+  if (*reached < 0) {
+    SONDER_TRY(state_->wipe(group_, store.name, partition));
+    return fail(errc::unavailable, "changelog \"" + store.changelog + "\": lost records while they were read; begins anew");
+  }
+  SONDER_TRY(filling.finish(*reached));
+  noted(&filling.at());
+  return {};
 }
 
 }  // namespace

@@ -21,6 +21,7 @@ struct restore_limits {
   static constexpr std::chrono::seconds renew_interval{300};         ///< of checkpoints of tasks that stand still
   static constexpr std::size_t batch_bytes_max = 8 << 20;            ///< of one write; each thread holds two
   static constexpr std::int64_t small_records_max = 20'000;          ///< up to which a restore goes through the write-ahead log
+  static constexpr std::chrono::milliseconds standby_pause{500};     ///< between two looks at the changelogs of a standby copy
 };
 
 /// What has been restored since the start of the process; for metrics.
@@ -31,6 +32,11 @@ struct restore_counts {
   std::int64_t tasks_waiting = 0;  ///< now
   std::int64_t rebuilt = 0;        ///< stores of tasks whose state was thrown away and built anew
   double records_per_second = 0;   ///< of the restore that is running, or of the last one
+
+  std::int64_t standby_tasks = 0;           ///< tasks of others whose state is kept near, now
+  std::int64_t standby_tasks_level = 0;     ///< of them, those that stood at their changelogs' ends when last looked at
+  std::int64_t standby_records = 0;         ///< changelog records applied to standby copies; not in `records`
+  std::int64_t standby_records_behind = 0;  ///< offsets that they lacked when last looked at; markers count
 };
 
 /// Brings the tasks of a group to their committed state, in the background and in parallel.
@@ -39,6 +45,11 @@ struct restore_counts {
 /// change any more; then, store by store, the changelog's high watermark with uncommitted records; then committed records
 /// until the reader stands at or past that mark. A checkpoint of another cluster or incarnation, out of the log's range, or
 /// older than half of the topic's delete.retention.ms is thrown away with its state.
+///
+/// Of tasks that it is told to `follow` it keeps standby copies: their committed changes come in on a thread of low priority,
+/// one store at a time, and never while a task of this process waits. Such a copy is a checkpoint like any other: it is tested
+/// alike at every look, is never open, and a task that comes here goes on from it. Nobody works on the state of one task twice
+/// at once.
 ///
 /// Thread-safe. What fails for a while is tried again, and `waits_for` says what; what cannot succeed is an error of `ready`.
 class restorer {
@@ -54,6 +65,8 @@ class restorer {
   virtual void begin(std::span<const std::int32_t> partitions) = 0;
   /// No tasks now. Does not block either; a thread that works for one ends soon, and what it still writes is true.
   virtual void drop() = 0;
+  /// Keeps standby copies of these tasks, and of no others; those that `begin` names become the process's own. Does not block.
+  virtual void follow(std::span<const std::int32_t> partitions) = 0;
   [[nodiscard]] virtual result<bool> ready(std::int32_t partition) = 0;
   [[nodiscard]] virtual std::string waits_for() const = 0;
   [[nodiscard]] virtual restore_counts counts() const = 0;

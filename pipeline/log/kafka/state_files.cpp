@@ -200,7 +200,7 @@ status state_files::open_database() {
   if (!outcome.ok()) return failed("cannot open the database", outcome);
   db.reset(opened);
   ++openings;
-  beside_log = false;
+  beside_begun_ = beside_done_ = beside_flushed_ = 0;
   write_failed = false;
   std::unique_ptr<rocksdb::Iterator> at(db->NewIterator(rocksdb::ReadOptions()));
   for (at->Seek("n"); at->Valid() && at->key().starts_with("n"); at->Next()) {
@@ -253,20 +253,30 @@ state_files::task_state* state_files::find_open(std::string_view group, std::str
 
 status state_files::write(rocksdb::WriteBatch& batch, bool logged) {
   if (!db || write_failed) return closed();
-  if (!logged) beside_log = true;
+  if (!logged) ++beside_begun_;
   rocksdb::WriteOptions how;
   how.disableWAL = !logged;
   how.memtable_insert_hint_per_batch = !logged;  // a restore's batches are sorted
   const auto outcome = db->Write(how, &batch);
-  if (outcome.ok()) return {};
+  if (outcome.ok()) {
+    if (!logged) ++beside_done_;
+    return {};
+  }
   write_failed = true;
   return failed("cannot write", outcome);
 }
 
 status state_files::flush() {
   if (!db || write_failed) return closed();
+  // What is done by now is in the memory that is flushed; what others begin meanwhile may not be.
+  const std::uint64_t taken = beside_done_;
   const auto outcome = db->Flush(rocksdb::FlushOptions());
-  if (outcome.ok()) return {};
+  if (outcome.ok()) {
+    auto before = beside_flushed_.load();
+    while (before < taken && !beside_flushed_.compare_exchange_weak(before, taken)) {
+    }
+    return {};
+  }
   write_failed = true;
   return failed("cannot write", outcome);
 }

@@ -79,13 +79,15 @@ class state_files {
   std::map<std::string, std::map<std::string, store_entry, std::less<>>, std::less<>> stores;
   std::mutex change_mutex;  ///< held for changes of open tasks and their `task_state`; after `mutex`
   std::atomic<bool> write_failed{false};
-  /// Some of what was written since the opening is beside the write-ahead log. A flush does not take it back: whoever loads
-  /// next cannot know whether its task was in it, and goes on beside the log.
-  std::atomic<bool> beside_log{false};
+  /// Whether some of what was written beside the write-ahead log is in memory only. `mutex` is held exclusively: no write is
+  /// under way.
+  [[nodiscard]] bool beside_log() const noexcept { return beside_begun_ != beside_flushed_; }
   std::uint64_t openings = 0;  ///< of the database; guarded by `mutex`
 
  private:
   folder_lock lock_;
+  // Writes beside the write-ahead log since the opening: begun, done, and those that a flush has taken along.
+  std::atomic<std::uint64_t> beside_begun_{0}, beside_done_{0}, beside_flushed_{0};
 };
 
 [[nodiscard]] inline rocksdb::Slice slice(bytes_view b) {
