@@ -69,8 +69,8 @@ class Place:
                                  f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
         return done
 
-    def start(self, *arguments):
-        return subprocess.Popen([SONDER, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    def start(self, *arguments, stderr=subprocess.PIPE):
+        return subprocess.Popen([SONDER, *map(str, arguments)], stdout=subprocess.PIPE, stderr=stderr, text=True,
                                 env=self.environment, cwd=ROOT)
 
     def records(self, topic):
