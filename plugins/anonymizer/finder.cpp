@@ -67,6 +67,7 @@ void finder::search(std::string_view text, workspace& work) const {
   tokenise(text, words_, work);
   claim_placeholders(work);
   find_network(work);
+  find_usernames(work);
   numbers_.find(work);
   phones_.find(work);
   find_addresses(words_, work);

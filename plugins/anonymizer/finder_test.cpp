@@ -89,8 +89,31 @@ INSTANTIATE_TEST_SUITE_P(
                    {"ping ::1", "::1"}},
                   {"version 1.2.3", "256.1.1.1", "at 12:30:45", "std::vector", "1.2.3.4.5"}},
         kind_case{"USERNAME",
-                  {{"follow @kim_99 there", "@kim_99"}, {"(@ana.b)", "@ana.b"}},
-                  {"a@b.com", "at @ noon", "@ 5"}},
+                  {{"follow @kim_99 there", "@kim_99"},
+                   {"(@ana.b)", "@ana.b"},
+                   {"my username jess_92 was taken", "jess_92"},
+                   {"Username: jess_92.", "jess_92"},
+                   {"username: sunflower", "sunflower"},
+                   {"user name: bob123; login jdoe42", "bob123"},
+                   {"user name: bob123; login jdoe42", "jdoe42"},
+                   {"user_name=x_ana_x", "x_ana_x"},
+                   {"My handle is jess_92", "jess_92"},
+                   {"my user name on Discord is \"jess.lima\"", "jess.lima"},
+                   {"my insta is JessLima now", "JessLima"},
+                   {"I am on reddit as you know, nickname kim-lee99", "kim-lee99"},
+                   {"discord: jess#1234", "jess#1234"},
+                   {"add jess#1234 there", "jess#1234"},
+                   {"add k_lee7#0420!", "k_lee7#0420"},
+                   {"thanks u/foo_bar for it", "u/foo_bar"},
+                   {"ask /u/throwaway about it", "/u/throwaway"},
+                   {"insta: jessica", "jessica"},
+                   {"username jöss_92", "jöss_92"}},
+                  {"a@b.com", "at @ noon", "@ 5", "my user is happy", "the login page", "I handle it",
+                   "a user manual", "reddit is full of it", "my handle is broken",
+                   "the username is wrong", "users: 42", "user 12 left", "on discord at 8pm",
+                   "login 2nd time", "nick of time", "my login is the problem", "user v1.2",
+                   "order#1234", "room #1234", "PR#1234", "abc#12345", "5 U/day", "and/or", "w/o",
+                   "n/a", "u/s", "User: Anna Keller", "user:\njess_92 is on another line"}},
         kind_case{"CREDIT_CARD",
                   {{"card 4111111111111111 is gone", "4111111111111111"},
                    {"4111 1111 1111 1111", "4111 1111 1111 1111"},
@@ -265,7 +288,7 @@ TEST(Finder, SurvivesANameThatIsTrimmedToNothing) {
 TEST(Finder, TakesTimeInProportionToTheText) {
   // Runs of what rules look ahead for: each must be left after a bounded number of steps.
   for (const char* unit : {"1-", "1 ", "A.", "a@", "John ", "::", "Mr. ", "www.", "AB12 ",
-                           "\n1 Rua ", "+1(", "de la "}) {
+                           "\n1 Rua ", "+1(", "de la ", "username: ", "login ", "a#1234", "u/", "a_"}) {
     std::string text;
     while (text.size() < 200'000) text += unit;
     workspace work;

@@ -99,6 +99,9 @@ constexpr listed lists[] = {
     {sin_cue, "sin nas insurance"},
     {licence_cue, "license licence driver drivers driver's dl identification passport"},
     {postal_cue, "zip zipcode postcode postal plz"},
+    {username_cue,
+     "username usernames user userid login handle nick nickname insta instagram reddit discord "
+     "snapchat gamertag screenname"},
     {name_particle,
      "van von der den de da do dos das del della di la le du bin ibn al el ben ter ten zu af ap"},
     {function_word,

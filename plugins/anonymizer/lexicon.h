@@ -53,6 +53,7 @@ enum word_flag : std::uint64_t {
   postal_cue = 1ULL << 39,
 
   continues_phrase = 1ULL << 40,  ///< is the second word of a phrase
+  username_cue = 1ULL << 41,      ///< "login", "discord": a user name may follow
 };
 
 constexpr std::uint64_t any_name = first_name | last_name;

@@ -44,6 +44,10 @@ void claim(workspace& work, std::size_t first, std::size_t last, identifier_type
 /// to start.
 void find_network(workspace& work);
 
+/// User names after a cue ("username", "login", "discord"), "u/name", "name#1234". Those of "@name"
+/// are found by `find_network`, before them.
+void find_usernames(workspace& work);
+
 /// Cards, IBANs, national ids, numeric dates: an RE2::Set says which forms a run of digits has,
 /// checks decide. Immutable; shared by threads.
 class numbers {

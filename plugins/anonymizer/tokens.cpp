@@ -182,6 +182,8 @@ void read_token(std::string_view text, std::uint32_t at, text_traits& traits, to
   made.mark = high ? '\0' : text[at];
   traits.has_at |= made.mark == '@';
   traits.has_bracket |= made.mark == '[';
+  traits.has_slash |= made.mark == '/';
+  traits.has_hash |= made.mark == '#';
 }
 
 // Reads what separates at `at` into `before`; answers how many bytes, 0 where a token begins.

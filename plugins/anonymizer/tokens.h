@@ -43,6 +43,8 @@ struct text_traits {
   bool has_digit = false;
   bool has_at = false;
   bool has_bracket = false;             ///< "["
+  bool has_slash = false;
+  bool has_hash = false;
   bool has_dot_inside = false;          ///< a dot or colon with no gap behind it
   bool case_informs = false;            ///< capitals stand where a careful writer puts them
   std::uint64_t flags = 0;              ///< of any word

@@ -283,6 +283,7 @@ def plant(i, rng):
              (f"10.{i % 250}.{rng.randint(0, 250)}.{rng.randint(1, 250)}", "It came from {} last night."),
              (card(digits), "They charged my card {} twice."),
              (f"@walker_{i}_{digits}", "Online I am {} everywhere."),
+             (f"walker{i}_{digits}", "My user name is {} there."),
              (f"{rng.choice(GIVEN)} {rng.choice(FAMILY)}", "My sister {} said the same."),
              (iban(digits), "Please send it to {} this week."),
              (national_id(rng), "The form wanted my number, {}, again."),
