@@ -74,6 +74,12 @@ class CommandsTest(unittest.TestCase):
     def test_the_version_is_told_in_both_ways(self):
         self.assertEqual(self.place.run("--version").stdout, self.place.run("version").stdout)
 
+    def test_the_shipped_plugins_have_the_version_of_the_program(self):
+        mine = json.loads(self.place.run("version", "--json").stdout)["version"]
+        for plugin in sorted((BUILD / "plugins").glob("*.so")):
+            with self.subTest(plugin=plugin.name):
+                self.assertEqual(json.loads(self.place.run("inspect", "--json", plugin).stdout)["version"], mine)
+
     def test_output_that_cannot_be_written_is_a_failure(self):
         with open("/dev/full", "w") as full:
             for command in (["version"], ["topics", "--config", QUICKSTART], ["schemas", "list", "--dir", "schemas"], ["validate", QUICKSTART],
