@@ -16,7 +16,9 @@ namespace sonder {
 class endless_log final : public log {
  public:
   endless_log(const std::vector<std::string>& values, std::int64_t records, std::chrono::milliseconds commit_takes = {})
-      : values_(values), records_(records), commit_takes_(commit_takes) {}
+      : records_(records), commit_takes_(commit_takes) {
+    for (const auto& value : values) block_.push_back({0, 1, {}, as_bytes(value), false, true, {}});
+  }
 
   status create_topic(const topic_config&) override { return {}; }
   result<topic_config> describe(std::string_view) override { return fail(errc::not_found, ""); }
@@ -24,12 +26,10 @@ class endless_log final : public log {
   result<offset_range> offsets(std::string_view, std::int32_t) override { return offset_range{0, records_}; }
   result<std::int64_t> offset_at(std::string_view, std::int32_t, std::int64_t) override { return 0; }
   status fetch(std::string_view, std::int32_t, std::int64_t from, const fetch_limits&, record_block& into) override {
-    into.clear();
-    const auto count = std::min<std::int64_t>(static_cast<std::int64_t>(values_.size()), records_ - from);
-    for (std::int64_t i = 0; i < count; ++i) {
-      into.records.push_back({from + i, 1, {}, as_bytes(values_[static_cast<std::size_t>(i)]), false, true, {}});
-    }
-    into.next_offset = from + std::max<std::int64_t>(count, 0);
+    const auto count = std::clamp<std::int64_t>(records_ - from, 0, static_cast<std::int64_t>(block_.size()));
+    into.records.assign(block_.begin(), block_.begin() + count);
+    for (std::int64_t i = 0; i < count; ++i) into.records[static_cast<std::size_t>(i)].offset = from + i;
+    into.next_offset = from + count;
     return {};
   }
   status append(std::span<const produced_batch>) override { return {}; }
@@ -48,7 +48,7 @@ class endless_log final : public log {
   status set_note(std::string_view, std::string_view) override { return {}; }
 
  private:
-  const std::vector<std::string>& values_;
+  std::vector<log_record> block_;  // of the caller's values
   std::int64_t records_;
   std::chrono::milliseconds commit_takes_;
   std::int64_t committed_records_ = 0;

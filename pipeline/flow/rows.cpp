@@ -1,7 +1,8 @@
 #include "flow/rows.h"
 
-#include <cassert>
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 
 namespace sonder {
 
@@ -128,11 +129,8 @@ status withhold_column(edge_rows& rows, int index, std::uint64_t needs, const ro
                        batch_memory& memory) {
   auto& from = rows.slots[static_cast<std::size_t>(index)];
   if (from.array == nullptr) return {};
-  auto& agreed = memory.new_base();
-  for (const auto row : rows.base->rows) {
-    if ((space.purposes[static_cast<std::size_t>(row)] & needs) == needs) agreed.rows.push_back(row);
-  }
-  if (agreed.rows.size() == rows.base->rows.size()) return {};
+  const auto& agreed = agreed_rows(*rows.base, space, needs, memory);
+  if (&agreed == rows.base) return {};
   auto nullable = of;  // rows that the column lacks already need a place for null, whatever the stage that wrote it declares
   nullable.nullable = true;
   auto& into = memory.new_column(nullable);
@@ -143,12 +141,12 @@ status withhold_column(edge_rows& rows, int index, std::uint64_t needs, const ro
   return {};
 }
 
-void choose_rows(const row_base& base, const std::vector<std::uint8_t>& keep, row_base& kept) {
-  assert(keep.size() >= base.rows.size());
-  kept.rows.clear();
-  for (std::size_t i = 0; i < base.rows.size(); ++i) {
-    if (keep[i] != 0) kept.rows.push_back(base.rows[i]);
-  }
+const row_base& agreed_rows(const row_base& base, const row_space& space, std::uint64_t needs, batch_memory& memory) {
+  const auto agrees = [&](std::int32_t row) { return (space.purposes[static_cast<std::size_t>(row)] & needs) == needs; };
+  if (std::all_of(base.rows.begin(), base.rows.end(), agrees)) return base;
+  auto& agreed = memory.new_base();
+  std::copy_if(base.rows.begin(), base.rows.end(), std::back_inserter(agreed.rows), agrees);
+  return agreed;
 }
 
 }  // namespace sonder

@@ -91,7 +91,7 @@ class batch_memory {
 /// A column of nulls over `base`, for a field that the flow has not.
 [[nodiscard]] const ArrowArray& null_column(const row_base& base, const field& of, batch_memory& memory);
 
-/// The rows of `base` whose `keep` entry is not zero, into `kept`.
-void choose_rows(const row_base& base, const std::vector<std::uint8_t>& keep, row_base& kept);
+/// The rows of `base` whose subjects agree to all of `needs`: `base` itself where all do.
+[[nodiscard]] const row_base& agreed_rows(const row_base& base, const row_space& space, std::uint64_t needs, batch_memory& memory);
 
 }  // namespace sonder

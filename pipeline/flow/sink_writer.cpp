@@ -1,6 +1,7 @@
 #include "flow/sink_writer.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "avro/framing.h"
 
@@ -88,8 +89,15 @@ sink_writer::sink_writer(const graph& flow, std::size_t sink, std::shared_ptr<co
       value_encoder_(*plan_->value),
       subject_slot_(slot_of(node_, node_.topic.subject)),
       time_slot_(slot_of(node_, node_.topic.event_time)) {
-  if (time_slot_ >= 0 && column_of(flow, node_, time_slot_).type.id == type_id::timestamp_us) time_units_per_ms_ = 1000;
-  if (plan_->key != nullptr) key_encoder_ = std::make_unique<row_encoder>(*plan_->key);
+  if (time_slot_ >= 0 && column_of(flow, node_, time_slot_).type.id == type_id::timestamp_us) time_in_micros_ = true;
+  if (plan_->key != nullptr) {
+    key_encoder_ = std::make_unique<row_encoder>(*plan_->key);
+    key_from_ = key_from::fields;
+  } else if (!node_.key_slots.empty()) {
+    key_from_ = key_from::field;
+  } else if (node_.original_bytes) {
+    key_from_ = key_from::record;
+  }
 }
 
 status sink_writer::bind(edge_rows& in, const row_base& base, batch_memory& memory) {
@@ -125,8 +133,8 @@ status sink_writer::bind(edge_rows& in, const row_base& base, batch_memory& memo
 }
 
 /// The choice of rows that every column of the sink stands over already, so that rows are picked while encoding and nothing is
-/// gathered; `base` itself where they differ.
-const row_base& sink_writer::common_base(const edge_rows& in, const row_base& base) const {
+/// gathered; `base` itself where they differ. Where each row of `base` stands there is in `found_` then.
+const row_base& sink_writer::find_rows(const edge_rows& in, const row_base& base) {
   const row_base* common = nullptr;
   const auto agrees = [&](int slot) {
     const auto& s = in.slots[static_cast<std::size_t>(slot)];
@@ -137,28 +145,44 @@ const row_base& sink_writer::common_base(const edge_rows& in, const row_base& ba
   const auto all = [&](const std::vector<int>& slots) { return std::all_of(slots.begin(), slots.end(), agrees); };
   const bool one = all(plan_->value_slots) && all(node_.key_slots) && (subject_slot_ < 0 || agrees(subject_slot_)) &&
                    (time_slot_ < 0 || agrees(time_slot_));
-  if (!one || common == nullptr || common == &base) return base;
-  return std::includes(common->rows.begin(), common->rows.end(), base.rows.begin(), base.rows.end()) ? *common : base;
+  const auto wanted = base.rows.size();
+  found_.resize(wanted);
+  if (one && common != nullptr && common != &base) {
+    std::size_t at = 0;
+    for (std::size_t i = 0; i < common->rows.size() && at < wanted; ++i) {
+      found_[at] = static_cast<std::int32_t>(i);
+      at += common->rows[i] == base.rows[at] ? 1 : 0;
+    }
+    if (at == wanted) return *common;
+  }
+  std::iota(found_.begin(), found_.end(), 0);
+  return base;
 }
 
-/// Makes `key_` and answers the partition: of the subject where the topic has one, else of the key.
-std::int32_t sink_writer::encode_key(std::int64_t row, std::int32_t space_row, const row_space& space,
-                                     std::optional<host_cause>& refused) {
-  key_ = {};
-  if (node_.original_bytes && key_arrays_.empty()) {
-    key_ = space.record_of(space_row).key;
-  } else if (key_encoder_ != nullptr) {
-    key_made_.clear();
-    if (key_encoder_->encode(row, key_made_)) refused = host_cause::missing_value;
-    key_ = {key_made_.data(), key_made_.size()};
-  } else if (!key_arrays_.empty()) {
-    if (is_null(*key_arrays_[0], row)) {
-      refused = host_cause::missing_value;
-    } else {
+/// Makes `key_`.
+inline std::optional<host_cause> sink_writer::make_key(std::int64_t row, const log_record& origin) {
+  switch (key_from_) {
+    case key_from::nothing:
+      break;
+    case key_from::record:
+      key_ = origin.key;
+      break;
+    case key_from::field:
+      if (is_null(*key_arrays_[0], row)) return host_cause::missing_value;
       key_ = bytes_at(*key_arrays_[0], row);
-    }
+      break;
+    case key_from::fields:
+      key_made_.clear();
+      if (key_encoder_->encode(row, key_made_)) return host_cause::missing_value;
+      key_ = {key_made_.data(), key_made_.size()};
+      break;
   }
-  if (refused || node_.topic.partitions == 1) return 0;
+  return std::nullopt;
+}
+
+/// Of the subject where the topic has one, else of the key.
+inline std::int32_t sink_writer::partition_of(std::int64_t row) const {
+  if (node_.topic.partitions == 1) return 0;
   if (subjects_ != nullptr && !is_null(*subjects_, row)) {
     return murmur2_partition(bytes_at(*subjects_, row), node_.topic.partitions);
   }
@@ -166,15 +190,15 @@ std::int32_t sink_writer::encode_key(std::int64_t row, std::int32_t space_row, c
   return murmur2_partition(key_, node_.topic.partitions);
 }
 
-std::optional<host_cause> sink_writer::encode_value(std::int64_t row, std::int32_t space_row, const row_space& space) {
+/// Makes `value_`.
+inline std::optional<host_cause> sink_writer::make_value(std::int64_t row, const log_record& origin) {
   value_.clear();
   if (node_.original_bytes) {
-    const auto original = space.record_of(space_row).value;
-    value_.append(original.data(), original.size());
+    value_.append(origin.value.data(), origin.value.size());
     return std::nullopt;
   }
   if (plan_->schema_id >= 0) append_frame(plan_->schema_id, value_);
-  if (const auto wrong = value_encoder_.encode(row, value_)) {
+  if (const auto wrong = value_encoder_.encode(row, value_)) [[unlikely]] {
     return wrong.reason == encode_reason::missing_value ? host_cause::missing_value
            : wrong.reason == encode_reason::bad_value   ? host_cause::bad_value
                                                         : host_cause::too_large;
@@ -182,16 +206,10 @@ std::optional<host_cause> sink_writer::encode_value(std::int64_t row, std::int32
   return std::nullopt;
 }
 
-/// What the log would refuse, and the whole epoch with it, is refused here.
-std::optional<host_cause> sink_writer::check_record(bool keyed, bytes_view headers) const {
-  if (!keyed && node_.topic.compact) return host_cause::missing_value;
-  if (key_.size() + value_.size() + headers.size() > static_cast<std::size_t>(plan_->record_bytes_max)) return host_cause::too_large;
-  return std::nullopt;
-}
-
-std::int64_t sink_writer::timestamp_ms(std::int64_t row, std::int32_t space_row, const row_space& space) const {
-  if (times_ != nullptr && !is_null(*times_, row)) return fixed_values<std::int64_t>(*times_)[row] / time_units_per_ms_;
-  return space.event_time_ms[static_cast<std::size_t>(space_row)];
+inline std::int64_t sink_writer::timestamp_ms(std::int64_t row, std::int64_t event_time_ms) const {
+  if (times_ == nullptr || is_null(*times_, row)) return event_time_ms;
+  const auto time = fixed_values<std::int64_t>(*times_)[row];
+  return time_in_micros_ ? time / 1000 : time;
 }
 
 status sink_writer::write(const row_space& space, edge_rows& in, batch_memory& memory, contribution& to, node_counts& counts,
@@ -199,12 +217,8 @@ status sink_writer::write(const row_space& space, edge_rows& in, batch_memory& m
   counts.in += in.base->rows.size();
   const row_base* base = in.base;
   if (node_.purpose_bit >= 0) {
-    auto& agreed = memory.new_base();
-    for (const auto row : in.base->rows) {
-      if ((space.purposes[static_cast<std::size_t>(row)] >> node_.purpose_bit & 1) != 0) agreed.rows.push_back(row);
-    }
-    counts.drop(host_cause::no_consent, in.base->rows.size() - agreed.rows.size());
-    if (agreed.rows.size() != in.base->rows.size()) base = &agreed;
+    base = &agreed_rows(*in.base, space, std::uint64_t{1} << node_.purpose_bit, memory);
+    counts.drop(host_cause::no_consent, in.base->rows.size() - base->rows.size());
   }
   if (base->rows.empty()) return {};
   edge_rows chosen{base, {}};
@@ -214,35 +228,41 @@ status sink_writer::write(const row_space& space, edge_rows& in, batch_memory& m
     SONDER_TRY(withhold_column(chosen, slot, needs, space, of, memory));
   }
   auto& rows = node_.withheld.empty() ? in : chosen;
-  const auto& bound = common_base(rows, *base);
-  SONDER_TRY(bind(rows, bound, memory));
-  std::int64_t row = -1;
-  for (const auto space_row : base->rows) {
-    do ++row;
-    while (bound.rows[static_cast<std::size_t>(row)] != space_row);
-    std::optional<host_cause> refused;
-    auto& output = to.output(sink_, encode_key(row, space_row, space, refused));
-    if (!refused) refused = encode_value(row, space_row, space);
-    const auto headers = node_.forward_headers ? space.record_of(space_row).headers : bytes_view{};
-    const bool keyed = !key_arrays_.empty() || key_.size() > 0;
-    if (!refused) refused = check_record(keyed, headers);
-    if (!refused && !to.fits(output, key_.size() + value_.size() + headers.size())) {
+  SONDER_TRY(bind(rows, find_rows(rows, *base), memory));
+  auto& ages = to.ages[sink_];
+  const bool may_lack_key = !node_.topic.compact;
+  const auto record_bytes_max = static_cast<std::size_t>(plan_->record_bytes_max);
+  std::size_t buried = 0;
+  for (std::size_t i = 0; i < base->rows.size(); ++i) {
+    const auto space_row = base->rows[i];
+    const std::int64_t row = found_[i];
+    const auto& origin = space.record_of(space_row);
+    const auto headers = node_.forward_headers ? origin.headers : bytes_view{};
+    auto refused = make_key(row, origin);
+    if (!refused) refused = make_value(row, origin);
+    const bool keyed = key_from_ >= key_from::field || key_.size() > 0;
+    const auto bytes = key_.size() + value_.size() + headers.size();
+    // What the log would refuse, and the whole epoch with it, is refused here.
+    if (!refused && !keyed && !may_lack_key) refused = host_cause::missing_value;
+    if (!refused && bytes > record_bytes_max) refused = host_cause::too_large;
+    auto& output = to.output(sink_, refused ? 0 : partition_of(row));
+    if (!refused && !to.fits(output, bytes)) {
       if (!to.takes_all) return fail(errc::capacity, "the outputs of one batch are more than a log takes at once; lower batch_rows");
       refused = host_cause::too_large;
     }
-    if (refused) {
+    if (refused) [[unlikely]] {
+      ++buried;
       counts.bury(*refused);
       SONDER_TRY(bury(space, space_row, name(*refused)));
       continue;
     }
     const bytes_view value{value_.data(), value_.size()};
-    output.append(timestamp_ms(row, space_row, space), keyed ? &key_ : nullptr, &value, headers);
-    to.bytes += key_.size() + value.size() + headers.size();
-    ++to.records_out;
-    ++counts.passed;
-    const auto& origin = space.record_of(space_row);
-    if (origin.offset >= 0) to.ages[sink_].add(origin.timestamp_ms);  // a timer comes from no record
+    output.append(timestamp_ms(row, space.event_time_ms[static_cast<std::size_t>(space_row)]), keyed ? &key_ : nullptr, &value, headers);
+    to.bytes += bytes;
+    if (origin.offset >= 0) ages.add(origin.timestamp_ms);  // a timer comes from no record
   }
+  counts.passed += base->rows.size() - buried;
+  to.records_out += base->rows.size() - buried;
   return {};
 }
 

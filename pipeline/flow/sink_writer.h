@@ -37,12 +37,11 @@ class sink_writer {
 
  private:
   [[nodiscard]] status bind(edge_rows& in, const row_base& base, batch_memory& memory);
-  [[nodiscard]] const row_base& common_base(const edge_rows& in, const row_base& base) const;
-  [[nodiscard]] std::int32_t encode_key(std::int64_t row, std::int32_t space_row, const row_space& space,
-                                        std::optional<host_cause>& refused);
-  [[nodiscard]] std::optional<host_cause> encode_value(std::int64_t row, std::int32_t space_row, const row_space& space);
-  [[nodiscard]] std::optional<host_cause> check_record(bool keyed, bytes_view headers) const;
-  [[nodiscard]] std::int64_t timestamp_ms(std::int64_t row, std::int32_t space_row, const row_space& space) const;
+  [[nodiscard]] const row_base& find_rows(const edge_rows& in, const row_base& base);
+  [[nodiscard]] std::optional<host_cause> make_key(std::int64_t row, const log_record& origin);
+  [[nodiscard]] std::optional<host_cause> make_value(std::int64_t row, const log_record& origin);
+  [[nodiscard]] std::int32_t partition_of(std::int64_t row) const;
+  [[nodiscard]] std::int64_t timestamp_ms(std::int64_t row, std::int64_t event_time_ms) const;
 
   const graph& flow_;
   const sink_node& node_;
@@ -53,6 +52,8 @@ class sink_writer {
   std::unique_ptr<row_encoder> key_encoder_;
   std::vector<const ArrowArray*> value_arrays_;
   std::vector<const ArrowArray*> key_arrays_;
+  enum class key_from { nothing, record, field, fields } key_from_ = key_from::nothing;
+  std::vector<std::int32_t> found_;  ///< where each row stands in the columns that are bound
   const ArrowArray* subjects_ = nullptr;
   const ArrowArray* times_ = nullptr;
   bytes_view key_;      ///< of the row at hand: in its column, its record or `key_made_`
@@ -61,7 +62,7 @@ class sink_writer {
   bytes_view original_;
   int subject_slot_ = -1;
   int time_slot_ = -1;
-  std::int64_t time_units_per_ms_ = 1;
+  bool time_in_micros_ = false;
 };
 
 /// The dead-letter topic in one task. With a quarantine key the original bytes travel sealed (XChaCha20-Poly1305, libsodium);

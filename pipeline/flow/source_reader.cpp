@@ -1,5 +1,7 @@
 #include "flow/source_reader.h"
 
+#include <algorithm>
+
 #include "avro/framing.h"
 #include "observe/log.h"
 
@@ -100,6 +102,20 @@ result<const source_reader::writer_plan*> source_reader::plan_for(std::int32_t s
   return plans_.back().get();
 }
 
+/// The plan of nearly every record: that of the one before. Null where a record needs a closer look.
+inline const decode_plan* source_reader::usual_plan(const log_record& record, bytes_view& body) const noexcept {
+  if (!record.has_value || last_ == nullptr) return nullptr;
+  std::int32_t schema_id = -1;
+  body = record.value;
+  if (!node_.topic.bare) {
+    const auto frame = parse_frame(record.value);
+    if (!frame) return nullptr;
+    schema_id = frame->schema_id;
+    body = frame->body;
+  }
+  return last_->schema_id == schema_id ? last_->plan.get() : nullptr;
+}
+
 /// Appends the record as a row of the columns, or says why not in `refused`.
 status source_reader::decode(const log_record& record, std::optional<source_refusal>& refused) {
   if (!record.has_value) {
@@ -136,33 +152,42 @@ status source_reader::decode(const log_record& record, std::optional<source_refu
   return {};
 }
 
-/// What the host itself asks of a row: a subject, its own partition, a time that can be.
-std::optional<source_refusal> source_reader::check_row(std::int64_t row, const log_record& record, std::int64_t now_ms) {
-  event_time_ms_ = record.timestamp_ms;
-  subject_ = {};
-  if (!record.has_value) return std::nullopt;
-  if (node_.event_time_slot >= 0) {
-    const auto& times = columns_[static_cast<std::size_t>(node_.event_time_slot)];
-    if (holds_value(times, row)) {
-      event_time_ms_ = times.values.as<std::int64_t>()[row];
-      if (times.type().id == type_id::timestamp_us) event_time_ms_ /= 1000;
-    }
-  }
-  if (node_.topic.role == topic_role::event && event_time_ms_ > now_ms + flow_.options.future_ms_max) {
-    return source_refusal{host_cause::future, {}};
-  }
-  if (node_.subject_slot < 0) return std::nullopt;
-  const auto& subjects = columns_[static_cast<std::size_t>(node_.subject_slot)];
-  if (!holds_value(subjects, row)) return source_refusal{host_cause::no_subject, {}};
-  subject_ = text_of(subjects, row);
-  if (subject_.empty()) return source_refusal{host_cause::no_subject, {}};
-  if (murmur2_partition(as_bytes(subject_), node_.topic.partitions) != partition_) {
-    return source_refusal{host_cause::wrong_partition, {}};
-  }
-  return std::nullopt;
-}
-
 namespace {
+
+/// What the host itself asks of a row that was decoded: a subject, its own partition, a time that can be.
+struct row_check {
+  const column* times = nullptr;     ///< null: records' own
+  const column* subjects = nullptr;  ///< null: the topic has none
+  bool in_micros = false;            ///< `times`
+  std::int64_t latest_ms = INT64_MAX;
+  std::int32_t partitions = 1;
+  std::int32_t partition = 0;
+
+  /// `event_time_ms` comes in as the record's own.
+  [[nodiscard]] std::optional<host_cause> operator()(std::int64_t row, std::int64_t& event_time_ms) const {
+    if (times != nullptr && holds_value(*times, row)) {
+      event_time_ms = times->values.as<std::int64_t>()[row];
+      if (in_micros) event_time_ms /= 1000;
+    }
+    if (event_time_ms > latest_ms) return host_cause::future;
+    if (subjects == nullptr) return std::nullopt;
+    const auto subject = holds_value(*subjects, row) ? text_of(*subjects, row) : std::string_view();
+    if (subject.empty()) return host_cause::no_subject;
+    if (partitions > 1 && murmur2_partition(as_bytes(subject), partitions) != partition) return host_cause::wrong_partition;
+    return std::nullopt;
+  }
+};
+
+row_check check_of(const graph& flow, const source_node& node, columns& decoded, std::int32_t partition, std::int64_t now_ms) {
+  row_check check;
+  if (node.event_time_slot >= 0) check.times = &decoded[static_cast<std::size_t>(node.event_time_slot)];
+  check.in_micros = check.times != nullptr && check.times->type().id == type_id::timestamp_us;
+  if (node.subject_slot >= 0) check.subjects = &decoded[static_cast<std::size_t>(node.subject_slot)];
+  if (node.topic.role == topic_role::event) check.latest_ms = now_ms + flow.options.future_ms_max;
+  check.partitions = node.topic.partitions;
+  check.partition = partition;
+  return check;
+}
 
 /// What a reader of the log needs beside the name of a cause, and what to do about it.
 std::string_view meaning(host_cause cause) noexcept {
@@ -200,27 +225,43 @@ status source_reader::take(std::int32_t rows_max, std::int64_t until_ms, std::in
   columns_.clear();
   space.clear();
   space.source = source_;
-  for (std::int32_t taken = 0; taken < rows_max && at_ < block_.records.size(); ++taken, ++at_) {
+  const auto check = check_of(flow_, node_, columns_, partition_, now_ms);
+  const auto first = at_;
+  const auto end = at_ + std::min(static_cast<std::size_t>(std::max(rows_max, 0)), waiting());
+  space.record.resize(end - first);
+  space.event_time_ms.resize(end - first);
+  std::size_t taken = 0;
+  for (; at_ < end; ++at_) {
     const auto& record = block_.records[at_];
-    if (record.timestamp_ms > until_ms && taken > 0) break;
-    ++counts.in;
-    const auto row = static_cast<std::int64_t>(space.rows());
+    if (record.timestamp_ms > until_ms && at_ > first) break;
     std::optional<source_refusal> refused;
-    SONDER_TRY(decode(record, refused));
-    if (!refused) {
-      refused = check_row(row, record, now_ms);
-      if (refused) columns_.truncate(row);
+    bytes_view body;
+    if (const auto* plan = usual_plan(record, body)) {
+      if (const auto wrong = plan->decode(body, columns_)) refused = source_refusal{host_cause::undecodable, wrong};
+    } else {
+      SONDER_TRY(decode(record, refused));
     }
-    if (refused) {
+    auto event_time_ms = record.timestamp_ms;
+    if (!refused && record.has_value) {
+      if (const auto cause = check(static_cast<std::int64_t>(taken), event_time_ms)) {
+        refused = source_refusal{*cause, {}};
+        columns_.truncate(static_cast<std::int64_t>(taken));
+      }
+    }
+    if (refused) [[unlikely]] {
       counts.bury(refused->cause);
       warn_once(record, *refused);
       SONDER_TRY(bury(source_, record, name(refused->cause)));
       continue;
     }
-    ++counts.passed;
-    space.record.push_back(&record);
-    space.event_time_ms.push_back(event_time_ms_);
+    space.record[taken] = &record;
+    space.event_time_ms[taken] = event_time_ms;
+    ++taken;
   }
+  space.record.resize(taken);
+  space.event_time_ms.resize(taken);
+  counts.in += at_ - first;
+  counts.passed += taken;
   space.purposes.resize(static_cast<std::size_t>(space.rows()));
   if (node_.subject_slot < 0) {
     space.subject.resize(static_cast<std::size_t>(space.rows()));

@@ -72,9 +72,8 @@ class source_reader {
     std::string because;                              ///< of `unreadable_schema`: what the reader cannot take
   };
   [[nodiscard]] result<const writer_plan*> plan_for(std::int32_t schema_id);
+  [[nodiscard]] const decode_plan* usual_plan(const log_record& record, bytes_view& body) const noexcept;
   [[nodiscard]] status decode(const log_record& record, std::optional<source_refusal>& refused);
-  [[nodiscard]] std::optional<source_refusal> check_row(std::int64_t row, const log_record& record, std::int64_t now_ms);
-
   void warn_once(const log_record& record, const source_refusal& refused);
 
   const graph& flow_;
@@ -91,8 +90,6 @@ class source_reader {
   const writer_plan* last_ = nullptr;  ///< the plan of the last record: nearly always that of the next
   writer_plan unknown_;  ///< of an id that the registry may yet learn
   columns columns_;
-  std::int64_t event_time_ms_ = 0;  ///< of the row just checked
-  std::string_view subject_;
   logger* lines_;                          ///< may be null
   std::array<bool, host_causes> told_{};                     ///< causes that have left their line
   std::array<bool, decode_reasons> told_undecodable_{};      ///< and reasons

@@ -34,6 +34,7 @@ struct stage_runner::call {
   const ArrowArray* headers = nullptr;
 
   // What comes back, for all allowed rows.
+  bool all_passed = false;                      ///< one call took them all, and each verdict is to pass
   std::vector<std::uint8_t> verdicts;
   std::vector<std::uint16_t> reasons;
   std::vector<std::uint32_t> retry_after_ms;

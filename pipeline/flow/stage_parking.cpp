@@ -69,7 +69,7 @@ const row_base& stage_runner::hold_back(call& c, const row_base& base) {
   const auto asks = [](std::uint8_t v) { return v == SONDER_RETRY_ROW; };
   const row_base* settled = &base;
   std::size_t offered_settled = allowed.size();
-  if (std::any_of(c.verdicts.begin(), c.verdicts.end(), asks)) {
+  if (!c.all_passed && std::any_of(c.verdicts.begin(), c.verdicts.end(), asks)) {
     auto& chosen = c.memory->new_base();
     std::unordered_set<std::string_view> waiting;
     offered_settled = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <thread>
 
 #include "flow/stage_call.h"
@@ -26,6 +27,12 @@ std::int64_t steady_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+/// Whether every byte is zero: a memcmp against itself, which is many bytes at a time.
+bool all_zero(const std::uint8_t* from, std::size_t size) noexcept {
+  return size == 0 || (from[0] == 0 && std::memcmp(from, from + 1, size - 1) == 0);
+}
+static_assert(SONDER_PASS == 0);
+
 void release(ArrowArray& array) {
   if (array.release != nullptr) array.release(&array);
   array.release = nullptr;
@@ -43,8 +50,9 @@ ArrowArray slice(const ArrowArray& from, std::int64_t first, std::int64_t count)
   return part;
 }
 
-field as_record(const std::vector<manifest_field>& fields) {
+field as_record(std::string name, const std::vector<manifest_field>& fields) {
   field record;
+  record.name = std::move(name);
   record.type.id = type_id::record;
   for (const auto& f : fields) {
     record.type.fields.push_back(f.column);
@@ -101,7 +109,8 @@ std::int32_t stage_runner::call::emit(void* ctx, std::uint32_t port, const std::
   };
   if (port >= c.of->outputs.size() || !c.of->outputs[port].emitted) return refuse("emit: no such emitting output");
   if (count < 0 || count > emitted_rows_max - c.rows_emitted) return refuse("emit: more than 65536 rows in one call");
-  if (auto ok = check_array(made.array, as_record(c.of->outputs[port].emits), count); !ok) {
+  const auto& output = c.of->outputs[port];
+  if (auto ok = check_array(made.array, as_record(output.name, output.emits), count); !ok) {
     return refuse("emit: " + ok.error().message);
   }
   made.rows.reserve(static_cast<std::size_t>(count));
@@ -135,7 +144,7 @@ stage_runner::stage_runner(const graph& flow, const stage_module& module, log& o
   for (const auto& input : stage_.inputs) {
     const auto& port = stage_.of.inputs[static_cast<std::size_t>(input.port)];
     schemas_.emplace_back();
-    export_schema(as_record(port.reads), &schemas_.back());
+    export_schema(as_record("", port.reads), &schemas_.back());
     const auto& edge_in = flow.edges[static_cast<std::size_t>(input.edge_in)];
     std::vector<field> columns;
     for (const auto& column : edge_in.columns) columns.push_back(column.of);
@@ -240,20 +249,18 @@ status stage_runner::run(std::size_t input, row_space& space, edge_rows& in, con
   const auto& arrived = without_waiting(c, *in.base);
   const row_base* allowed = &arrived;
   if (stage_.purpose_bit >= 0 && wiring.edge_out >= 0) {
-    auto& chosen = memory.new_base();
-    for (const auto row : arrived.rows) {
-      if ((space.purposes[static_cast<std::size_t>(row)] >> stage_.purpose_bit & 1) != 0) chosen.rows.push_back(row);
-    }
-    if (chosen.rows.size() != arrived.rows.size()) allowed = &chosen;
+    allowed = &agreed_rows(arrived, space, std::uint64_t{1} << stage_.purpose_bit, memory);
   }
   c.allowed = allowed;
   const auto n = allowed->rows.size();
-  c.verdicts.assign(n, SONDER_PASS);
-  c.reasons.assign(n, 0);
-  c.retry_after_ms.assign(n, 0);
+  // Each call fills what it answers with.
+  c.verdicts.resize(n);
+  c.reasons.resize(n);
+  c.retry_after_ms.resize(n);
+  c.purposes.resize(stage_.authority ? n : 0);
   c.cause.assign(n, 0);
   c.skipped.assign(n, 0);
-  c.purposes.assign(stage_.authority ? n : 0, 0);
+  c.all_passed = false;
   c.kept.assign(c.port->writes.size(), nullptr);
   c.joined.assign(c.port->writes.size(), nullptr);
   if (n > 0) {
@@ -362,14 +369,15 @@ std::int32_t stage_runner::call_once(call& c, std::int64_t first, std::int64_t c
   auto answer = watched(c, [&] { return module_.table().process(instance_, &batch, &output, &error); });
 
   answer = judge(c, answer, violations);
+  const bool all_pass = all_zero(c.verdicts.data() + f, n);
   if (answer == SONDER_OK) {
-    if (auto ok = check_output(c, count); !ok) {
+    if (auto ok = check_output(c, count, all_pass); !ok) {
       c.violation = ok.error().message;
       answer = answered_nonsense;
     }
   }
   const auto asks = [&](std::uint8_t v) { return v == SONDER_RETRY_ROW; };
-  if (answer == SONDER_OK && std::any_of(c.verdicts.begin() + first, c.verdicts.begin() + first + count, asks)) {
+  if (answer == SONDER_OK && !all_pass && std::any_of(c.verdicts.begin() + first, c.verdicts.begin() + first + count, asks)) {
     if (c.park == nullptr || overtaken(c)) {
       answer = asks_for_retry;
     } else {
@@ -378,6 +386,7 @@ std::int32_t stage_runner::call_once(call& c, std::int64_t first, std::int64_t c
   }
   services_.end_call(answer == SONDER_OK);
   if (answer != SONDER_OK) drop_output(c);
+  c.all_passed = answer == SONDER_OK && all_pass && n == c.verdicts.size();
   return answer;
 }
 
@@ -396,11 +405,10 @@ std::int32_t stage_runner::judge(call& c, std::int32_t answer, std::uint64_t vio
   return c.violation.empty() ? answer : answered_nonsense;
 }
 
-status stage_runner::check_output(call& c, std::int64_t count) {
-  const auto passed = [](std::uint8_t v) { return v == SONDER_PASS; };
-  const bool all_pass = std::all_of(c.verdicts.begin() + c.first, c.verdicts.begin() + c.first + count, passed);
+status stage_runner::check_output(const call& c, std::int64_t count, bool all_pass) const {
   for (std::int64_t i = c.first; !all_pass && i < c.first + count; ++i) {
     const auto verdict = c.verdicts[static_cast<std::size_t>(i)];
+    if (verdict == SONDER_PASS) continue;
     if (verdict > SONDER_RETRY_ROW) return fail(errc::invalid, "verdict " + std::to_string(verdict) + " is none of sonder_verdict");
     const bool reasoned = verdict == SONDER_DROP || verdict == SONDER_DEAD_LETTER;
     if (reasoned && c.reasons[static_cast<std::size_t>(i)] >= stage_.of.reasons.size()) {
@@ -418,7 +426,7 @@ status stage_runner::check_output(call& c, std::int64_t count) {
     auto allowed = write.column;
     allowed.nullable = allowed.nullable || !all_pass;
     if (auto ok = check_array(c.columns[w], allowed, count); !ok) {
-      return fail(errc::invalid, "column \"" + write.name + "\": " + ok.error().message);
+      return ok;
     }
     for (std::int64_t i = 0; !all_pass && !write.column.nullable && i < count; ++i) {
       if (c.verdicts[static_cast<std::size_t>(c.first + i)] == SONDER_PASS && is_null(c.columns[w], i)) {
@@ -471,6 +479,7 @@ result<std::int32_t> stage_runner::answer_of(call& c, Call once) {
     if (auto ok = make_instance(); !ok) return tl::unexpected(ok.error());
     answer = with_retries(c, error, once);
   }
+  if (answer == SONDER_OK) return answer;
   const std::string where = "stage \"" + stage_.options.name + "\": plugin " + stage_.of.id;
   switch (answer) {
     case SONDER_CANCELLED:
@@ -501,7 +510,7 @@ status stage_runner::run_range(call& c, std::int64_t first, std::int64_t count, 
       SONDER_TRY(keep_columns(c, first++, 1, false));
       continue;
     }
-    auto next = first + 1;
+    auto next = c.stopped.empty() ? end : first + 1;
     while (next < end && !waits(next)) ++next;
     SONDER_TRY(run_segment(c, first, next - first, whole && next - first == count));
     first = next;
@@ -649,10 +658,9 @@ status stage_runner::fire(const std::vector<due_timer>& due, row_space& space, c
 
 /// Counts verdicts, buries dead letters, and writes the purposes that a consent authority allowed.
 status stage_runner::settle(call& c, const row_base& allowed) {
-  const auto zero = [](std::uint8_t v) { return v == 0; };
-  const bool all_pass = std::all_of(c.verdicts.begin(), c.verdicts.end(), zero) && std::all_of(c.cause.begin(), c.cause.end(), zero);
-  if (all_pass && !stage_.authority) return {};
+  if (c.all_passed && !stage_.authority) return {};
   for (std::size_t i = 0; i < allowed.rows.size(); ++i) {
+    if ((c.verdicts[i] | c.cause[i]) == 0 && !stage_.authority) continue;
     const auto row = allowed.rows[i];
     if (c.cause[i] != 0) {
       c.verdicts[i] = SONDER_DEAD_LETTER;
@@ -675,17 +683,19 @@ status stage_runner::settle(call& c, const row_base& allowed) {
 status stage_runner::pass_on(call& c, const row_base& base, edge_rows& out) {
   const auto& wiring = stage_.inputs[c.input];
   const auto& allowed = *c.allowed;
-  const auto passed = [](std::uint8_t v) { return v == SONDER_PASS; };
-  const bool all_pass = std::all_of(c.verdicts.begin(), c.verdicts.end(), passed);
   out.base = &base;
-  if (!all_pass) {
+  if (!c.all_passed && !all_zero(c.verdicts.data(), c.verdicts.size())) {
     auto& left = c.memory->new_base();
+    left.rows.resize(base.rows.size());
+    std::size_t kept = 0;
     std::size_t at = 0;
     for (const auto row : base.rows) {
       while (at < allowed.rows.size() && allowed.rows[at] < row) ++at;
       const bool offered = at < allowed.rows.size() && allowed.rows[at] == row;
-      if (!offered || c.verdicts[at] == SONDER_PASS) left.rows.push_back(row);
+      left.rows[kept] = row;
+      kept += !offered || c.verdicts[at] == SONDER_PASS ? 1 : 0;
     }
+    left.rows.resize(kept);
     out.base = &left;
   }
   c.counts->passed += out.base->rows.size();

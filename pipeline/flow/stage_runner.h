@@ -131,7 +131,7 @@ class stage_runner {
                                        sonder_error& error);
   void keep_emissions(call& c);
   [[nodiscard]] status keep_columns(call& c, std::int64_t first, std::int64_t count, bool whole);
-  [[nodiscard]] status check_output(call& c, std::int64_t count);
+  [[nodiscard]] status check_output(const call& c, std::int64_t count, bool all_pass) const;
   void drop_output(call& c);
   [[nodiscard]] status pass_on(call& c, const row_base& base, edge_rows& out);
   [[nodiscard]] status withhold_fields(const call& c, edge_rows& out) const;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 
 namespace sonder {
 
@@ -281,12 +282,15 @@ status task::run_batch(std::size_t source, std::int32_t rows_max, std::int64_t u
   if (!node.topic.feedback) ++open_->awaited_steps;
   if (!is_table(node)) {
     open_->records_in += counts.in - in_before;
-    for (const auto t : space_.event_time_ms) event_time_ms_ = std::max(event_time_ms_, t);
+    auto newest_ms = event_time_ms_;
+    for (const auto t : space_.event_time_ms) newest_ms = std::max(newest_ms, t);
+    event_time_ms_ = newest_ms;
   }
   if (space_.rows() > 0) {
     auto& rows = work_[static_cast<std::size_t>(node.edge_out)];
     auto& all = memory_.new_base();
-    for (std::int32_t r = 0; r < space_.rows(); ++r) all.rows.push_back(r);
+    all.rows.resize(static_cast<std::size_t>(space_.rows()));
+    std::iota(all.rows.begin(), all.rows.end(), 0);
     rows.base = &all;
     rows.slots.clear();
     auto& decoded = sources_[source]->decoded();

@@ -30,11 +30,10 @@ class dropper {
 
   sp::status process(const sp::batch& batch, sp::output& out) {
     const auto before = seen_.get(rows_key);
-    auto rows = before ? std::stoull(std::string(*before)) : 0;
-    for (std::int64_t row = 0; row < batch.rows(); ++row) {
-      if (++rows % every_ == 0) out.drop(row, 0);
-    }
-    seen_.put(rows_key, std::to_string(rows));
+    const auto rows = before ? std::stoull(std::string(*before)) : 0;
+    const auto every = static_cast<std::int64_t>(every_);
+    for (auto row = every - 1 - static_cast<std::int64_t>(rows % every_); row < batch.rows(); row += every) out.drop(row, 0);
+    seen_.put(rows_key, std::to_string(rows + static_cast<std::uint64_t>(batch.rows())));
     return {};
   }
 
