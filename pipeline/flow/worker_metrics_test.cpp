@@ -5,6 +5,7 @@
 #include <map>
 
 #include "flow/age_tally.h"
+#include "flow/endless_log_rig.h"
 #include "flow/flow_rig.h"
 #include "observe/metrics.h"
 
@@ -126,6 +127,22 @@ TEST_F(WorkerMetrics, TellWhyAndHowLongATaskStoodStill) {
   EXPECT_GT(value(metric::blocked_seconds, {"0", "changes"}), 0);
   EXPECT_EQ(value(metric::blocked_seconds, {"0", "outbox"}), 0);
   EXPECT_EQ(value(metric::blocked_tasks, {"changes"}), 0);
+}
+
+TEST_F(WorkerMetrics, CountTheTimeThatATaskWaitsForCommittedOutputs) {
+  rig.file("text.avsc", record_of("text", field_of("id", R"("string")") + "," + field_of("text", R"("string")")));
+  rig.flow("flow: t\nlog: {kind: embedded, dir: data}\ndead_letter: none\ntopics:\n"
+           "  events: {schema: text.avsc, framing: bare, partitions: 1}\n  out: {schema: text.avsc, framing: bare, key: id, partitions: 1}\n"
+           "stages:\n  a: {plugin: passthrough, in: {in: events}}\nsinks:\n  out: a.out\n"
+           "run: {outbox_max: 1MiB, commit_interval: 1m}\n");
+  const std::vector<std::string> values(1'024, std::string("\x04id\x80\x02", 5) + std::string(128, 'x'));
+  endless_log slow(values, 40'000, std::chrono::milliseconds(30));
+  const auto summary = run_worker(std::make_shared<const graph>(rig.checked()), slow, rig.options());
+  ASSERT_TRUE(summary) << summary.error().message;
+  EXPECT_EQ(slow.committed_records(), 40'000);
+  EXPECT_GT(value(metric::blocked_seconds, {"0", "outbox"}), 0);
+  EXPECT_EQ(value(metric::blocked_seconds, {"0", "changes"}), 0);
+  EXPECT_EQ(value(metric::blocked_tasks, {"outbox"}), 0);
 }
 
 std::map<std::int64_t, std::uint64_t> latencies(const age_tally& of, std::int64_t now_ms) {
