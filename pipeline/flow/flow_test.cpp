@@ -252,7 +252,7 @@ TEST_F(FlowTest, SaysOnceInTheLogWhatWasWrongWithAPluginsAnswer) {
   std::ifstream in(file);
   const std::string said(std::istreambuf_iterator<char>(in), {});
   EXPECT_THAT(said, HasSubstr("a plugin's row is dead-lettered"));
-  EXPECT_THAT(said, HasSubstr(R"("stage":"bad","plugin":"misbehaving","cause":"bad_output","because":"column \"length\")"));
+  EXPECT_THAT(said, HasSubstr(R"("stage":"bad","plugin":"misbehaving","cause":"bad_output","because":"column \"length\": has 2 rows, should have 1")"));
   EXPECT_EQ(said.find("is dead-lettered"), said.rfind("is dead-lettered"));
   EXPECT_THAT(said, testing::Not(HasSubstr("poison")));
 }

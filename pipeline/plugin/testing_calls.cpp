@@ -14,8 +14,8 @@ std::vector<field> columns_of(const std::vector<manifest_field>& fields) {
   return made;
 }
 
-field record_of(const std::vector<manifest_field>& fields) {
-  return {"", data_type{type_id::record, 0, 0, {}, columns_of(fields)}, false};
+field record_of(std::string name, const std::vector<manifest_field>& fields) {
+  return {std::move(name), data_type{type_id::record, 0, 0, {}, columns_of(fields)}, false};
 }
 
 field binary_field(std::string name, bool nullable) {
@@ -37,7 +37,7 @@ offered_batch::offered_batch(const manifest_input& port)
     : port_(port),
       reader_(port.record),
       reads_(columns_of(port.reads)),
-      record_(record_of(port.reads)),
+      record_(record_of("", port.reads)),
       header_field_(header_map()),
       key_(binary_field("key", true)),
       headers_(header_field_) {
@@ -213,8 +213,8 @@ status call_output::take_emitted(std::uint32_t port, const std::int64_t* source_
     return fail(errc::capacity,
                 "emit: more than " + std::to_string(emitted_rows_max) + " rows in one call");
   }
-  if (auto fits = check_array(array, record_of(out.emits), count); !fits) {
-    return tl::unexpected(fits.error().at("emit on \"" + out.name + "\""));
+  if (auto fits = check_array(array, record_of(out.name, out.emits), count); !fits) {
+    return tl::unexpected(fits.error().at("emit"));
   }
   const auto fields = columns_of(out.emits);
   std::vector<const ArrowArray*> children(array.children, array.children + array.n_children);

@@ -177,7 +177,7 @@ INSTANTIATE_TEST_SUITE_P(
         misdeed{"nonsense_status", SONDER_FATAL, "answered the unknown status 77"},
         misdeed{"nonsense_verdict", SONDER_FATAL, "row 0 has the unknown verdict 99"},
         misdeed{"nonsense_reason", SONDER_FATAL, "row 0 has reason 7, the manifest declares 1"},
-        misdeed{"wrong_length", SONDER_FATAL, "length"},
+        misdeed{"wrong_length", SONDER_FATAL, "column \"length\": has 3 rows, should have 2"},
         misdeed{"wrong_type", SONDER_FATAL, "length"}, misdeed{"bad_utf8", SONDER_FATAL, "echo"},
         misdeed{"left_out", SONDER_FATAL, "write \"length\" was left out"},
         misdeed{"nonsense_emit", SONDER_FATAL, "the host refused emitted rows"},
