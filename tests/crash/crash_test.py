@@ -5,16 +5,19 @@ Each seed makes events and consents, then runs worker processes on them that die
 random time. A last one runs to the end. Then:
   - each event whose subject had agreed before it is in the output once, nothing else is, per subject in order, and the running
     count that the stage `tally` keeps in its store numbers the subject's entries 1, 2, 3 ... without gap or repeat;
-  - the stores and the consumed offsets equal those of one run that nothing disturbed.
+  - each row that `remind` asked to have again was offered as often as it asked, and came out, or was buried, once;
+  - each fifth entry of a subject emitted one row, and each timer whose time came in its partition fired once; the others are set;
+  - the stores, with timers and parked rows, and the consumed offsets equal those of one run that nothing disturbed.
 SONDER_CRASH_SEEDS (default 200) says how many seeds, SONDER_CRASH_SEED the first. A failing seed is printed and reproduces.
 """
-import json, os, random, shutil, subprocess, sys, tempfile, time
+import collections, json, os, random, shutil, subprocess, sys, tempfile, time
 
 BUILD = os.environ["SONDER_BUILD_DIR"]
 SOURCE = os.environ["SONDER_SOURCE_DIR"]
 WORKER = os.path.join(BUILD, "tests", "crash_worker")
 STEPS = ["begin", "assigned", "written", "visible"]
 FLOW = os.path.join(SOURCE, "tests", "crash", "flow.yaml")
+ATTEMPTS_MAX, MILESTONE = 4, 5  # as in flow.yaml
 
 
 def worker(*args, check=True):
@@ -38,12 +41,22 @@ def make_input(rng, folder):
             if rng.random() < 0.2:
                 consents.append({"subject_id": s, "purpose": "ServicePersonalisation", "decision": "withdrawn", "at": 2_000})
                 agreed.discard(s)
-    events = [{"event_id": f"e{i}", "subject_id": rng.choice(subjects), "at": 10_000 + i, "n": i}
-              for i in range(rng.randint(200, 2500))]
+    events = [{"event_id": f"e{i}", "subject_id": rng.choice(subjects), "at": 10_000 + i, "n": i, "wish": make_wish(rng)}
+              for i in range(rng.randint(200, 1500))]
     for name, rows in (("events", events), ("consents", consents)):
         with open(os.path.join(folder, name + ".jsonl"), "w", encoding="utf-8") as out:
             out.writelines(json.dumps(r) + "\n" for r in rows)
     return events, agreed
+
+
+def make_wish(rng):
+    """What an event asks of the stage `remind`: mostly nothing."""
+    kind = rng.random()
+    if kind < 0.02:
+        return f"retry {rng.randint(1, ATTEMPTS_MAX - 1)}"
+    if kind < 0.025:
+        return "retry"  # for ever: it is buried after the last attempt
+    return f"remind {rng.randint(0, 1500)}" if kind < 0.15 else ""
 
 
 def lines(text):
@@ -52,20 +65,59 @@ def lines(text):
 
 def check(seed, events, agreed, got, undisturbed):
     expected = [e for e in events if e["subject_id"] in agreed]
-    out = [r for r in got if r.get("topic") == "out"]
-    by_subject = {}
-    for record in sorted(out, key=lambda r: (r["partition"], r["offset"])):
-        by_subject.setdefault(record["value"]["subject_id"], []).append(record["value"])
-    ids = sorted(r["value"]["event_id"] for r in out)
-    assert ids == sorted(e["event_id"] for e in expected), \
-        f"seed {seed}: {len(ids)} outputs ({len(set(ids))} distinct), {len(expected)} expected"
-    for subject, values in by_subject.items():
-        assert [v["event_id"] for v in values] == [e["event_id"] for e in expected if e["subject_id"] == subject], \
-            f"seed {seed}: order of {subject}"
-        assert [v["count"] for v in values] == list(range(1, len(values) + 1)), f"seed {seed}: counts of {subject}"
+    topics = {}
+    for record in sorted((r for r in got if "topic" in r), key=lambda r: (r["partition"], r["offset"])):
+        topics.setdefault(record["topic"], []).append(record)
+    check_outputs(seed, expected, [r["value"] for r in topics.get("out", [])])
+    check_milestones(seed, expected, topics.get("milestones", []))
+    check_parked(seed, expected, topics, stored(got, "remind.asked"))
+    check_reminders(seed, events, expected, topics, stored(got, "remind.~timers"))
+    assert not stored(got, "remind.~parked"), f"seed {seed}: rows are parked still"
     for kind in ("store", "consumed"):
         mine, theirs = ([r for r in rows if kind in r] for rows in (got, undisturbed))
         assert mine == theirs, f"seed {seed}: {kind} differs from the undisturbed run"
+
+
+def stored(got, name):
+    return {bytes.fromhex(r["key"]): bytes.fromhex(r["value"]) for r in got if r.get("store") == name}
+
+
+def check_outputs(seed, expected, out):
+    passing = [e for e in expected if e["wish"] != "retry"]
+    assert sorted(v["event_id"] for v in out) == sorted(e["event_id"] for e in passing), \
+        f"seed {seed}: {len(out)} outputs ({len({v['event_id'] for v in out})} distinct), {len(passing)} expected"
+    for subject in {e["subject_id"] for e in expected}:
+        mine = [e for e in expected if e["subject_id"] == subject]
+        assert [(v["event_id"], v["count"]) for v in out if v["subject_id"] == subject] == \
+            [(e["event_id"], i) for i, e in enumerate(mine, 1) if e["wish"] != "retry"], f"seed {seed}: order or counts of {subject}"
+
+
+def check_milestones(seed, expected, emitted):
+    events = collections.Counter(e["subject_id"] for e in expected)
+    assert sorted((r["value"]["subject_id"], r["value"]["count"]) for r in emitted) == \
+        sorted((s, n) for s, most in events.items() for n in range(MILESTONE, most + 1, MILESTONE)), f"seed {seed}: emitted rows"
+
+
+def check_parked(seed, expected, topics, asked):
+    wishes = {e["event_id"]: e["wish"] for e in expected if e["wish"].startswith("retry")}
+    offered = {i.encode(): str(ATTEMPTS_MAX if w == "retry" else int(w[6:]) + 1).encode() for i, w in wishes.items()}
+    assert asked == offered, f"seed {seed}: rows were offered {asked}, expected {offered}"
+    journal = {(r["partition"], r["offset"]): r["value"]["event_id"] for r in topics["journal"]}
+    buried = sorted(journal[r["value"]["partition"], r["value"]["offset"]] for r in topics.get("dead_letter", []))
+    assert buried == sorted(i for i, w in wishes.items() if w == "retry"), f"seed {seed}: buried are {buried}"
+
+
+def check_reminders(seed, events, expected, topics, timers):
+    partition = {r["value"]["event_id"]: r["partition"] for r in topics["journal"]}
+    ends = {}
+    for e in events:
+        ends[partition[e["event_id"]]] = e["at"]
+    wished = [(e["event_id"], e["at"] + int(e["wish"][7:])) for e in expected if e["wish"].startswith("remind")]
+    due = sorted((i, at) for i, at in wished if at <= ends[partition[i]])
+    fired = sorted((r["value"]["event_id"], r["value"]["at_ms"]) for r in topics.get("reminders", []))
+    assert fired == due, f"seed {seed}: {len(fired)} timers fired, {len(due)} were due"
+    waiting = sorted(value.decode() for key, value in timers.items() if key.startswith(b"t"))
+    assert waiting == sorted(i for i, at in wished if at > ends[partition[i]]), f"seed {seed}: timers that are set still"
 
 
 def one_seed(seed, folder):
@@ -78,7 +130,7 @@ def one_seed(seed, folder):
     kills = 0
     for _ in range(rng.randint(1, 4)):
         if rng.random() < 0.7:
-            died = worker("run", FLOW, data, STEPS[seed % len(STEPS)], str(rng.randint(1, 4)), check=False).returncode
+            died = worker("run", FLOW, data, STEPS[seed % len(STEPS)], str(rng.randint(1, 8)), check=False).returncode
         else:
             process = subprocess.Popen([WORKER, "run", FLOW, data], stderr=subprocess.DEVNULL)
             time.sleep(rng.random() * 0.2)

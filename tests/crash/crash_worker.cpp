@@ -2,7 +2,7 @@
 //
 //   crash_worker prepare FLOW.yaml DATA EVENTS.jsonl CONSENTS.jsonl
 //   crash_worker run FLOW.yaml DATA [STEP COUNT]     dies by SIGKILL the COUNTth time that a write reaches STEP
-//   crash_worker dump FLOW.yaml DATA                 outputs, state and offsets as JSON lines, in one order
+//   crash_worker dump FLOW.yaml DATA                 events, outputs, state and offsets as JSON lines, in one order
 
 #include <signal.h>
 #include <unistd.h>
@@ -20,6 +20,7 @@
 #include "avro/framing.h"
 #include "avro/json.h"
 #include "flow/schema_notes.h"
+#include "flow/services.h"
 #include "flow/worker.h"
 #include "log/embedded/embedded_log.h"
 
@@ -136,11 +137,12 @@ void dump_topic(embedded_log& on, schema_registry& schemas, const topic_options&
 int dump(const graph& flow, const std::string& data) {
   auto on = open(data, "", 0);
   auto schemas = must(open_log_registry(*on));
-  for (const auto& sink : flow.sinks) dump_topic(*on, *schemas, sink.topic);
+  for (const auto& topic : flow.options.topics) {
+    if (topic.name != "consent") dump_topic(*on, *schemas, topic);
+  }
   for (const auto& stage : flow.stages) {
-    for (const auto& store : stage.of.stores) {
+    for (const auto& name : store_names(stage)) {
       for (std::int32_t p = 0; p < flow.partitions; ++p) {
-        const auto name = stage.options.name + "." + store.name;
         must(on->state_scan(
             flow.options.name, name, p, {},
             [](void* ctx, bytes_view key, bytes_view value) {
