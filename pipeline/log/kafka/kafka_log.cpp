@@ -2,6 +2,7 @@
 
 #include <librdkafka/rdkafka.h>
 
+#include <future>
 #include <map>
 #include <mutex>
 #include <shared_mutex>
@@ -201,13 +202,14 @@ result<std::int64_t> broker_log::committed_of(std::string_view group, std::strin
   return one->offset >= 0 ? one->offset : -1;
 }
 
+// `join` opens its files: before that no task is open either.
 result<local_state*> broker_log::state() {
   SONDER_TRY(check_folder());
   const std::lock_guard lock(groups_mutex_);
   if (state_ == nullptr) {
-    auto opened = local_state::in(options_.state_dir);
-    if (!opened) return tl::unexpected(opened.error());
-    state_ = std::move(*opened);
+    auto claimed = local_state::claim(options_.state_dir);
+    if (!claimed) return tl::unexpected(claimed.error());
+    state_ = std::move(*claimed);
   }
   return state_.get();
 }
@@ -223,10 +225,14 @@ result<std::unique_ptr<group_member>> broker_log::join(const group_request& requ
   // The folder first: a second worker that was started on it by mistake must not fence the one that
   // has it.
   local_state* held = nullptr;
+  std::future<status> opening;
   if (!request.stores.empty()) {
-    const auto opened = state();
-    if (!opened) return tl::unexpected(opened.error());
-    held = *opened;
+    const auto claimed = state();
+    if (!claimed) return tl::unexpected(claimed.error());
+    held = *claimed;
+    // After a kill both the files and what the predecessor left open at the brokers take their time:
+    // side by side.
+    opening = std::async(std::launch::async, [held] { return held->open_files(); });
   }
   // Before all that asks the brokers, whoever was this worker before can write no more, and what it
   // left open is settled.
@@ -242,6 +248,7 @@ result<std::unique_ptr<group_member>> broker_log::join(const group_request& requ
     if (!found) return tl::unexpected(found.error());
     changelogs.push_back(std::move(*found));
   }
+  if (opening.valid()) SONDER_TRY(opening.get());
   auto joined = join_group(options_, request, changelogs, held);
   if (!joined) return tl::unexpected(joined.error());
   return std::make_unique<place>(*this, request, std::move(*joined));

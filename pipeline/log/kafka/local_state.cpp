@@ -40,6 +40,17 @@ local_state::local_state(std::unique_ptr<state_files> files) : files_(std::move(
 local_state::~local_state() = default;
 
 result<std::unique_ptr<local_state>> local_state::in(const fs::path& folder, local_state_options options) {
+  auto made = claim(folder, std::move(options));
+  if (made) SONDER_TRY((*made)->open_files());
+  return made;
+}
+
+status local_state::open_files() {
+  const std::unique_lock alone(files_->mutex);
+  return files_->db ? status() : files_->open_database();
+}
+
+result<std::unique_ptr<local_state>> local_state::claim(const fs::path& folder, local_state_options options) {
   std::error_code failed;
   if (!fs::is_directory(folder, failed)) {
     fs::create_directories(folder, failed);
@@ -49,9 +60,8 @@ result<std::unique_ptr<local_state>> local_state::in(const fs::path& folder, loc
   auto lock = folder_lock::take(folder);
   if (!lock) return tl::unexpected<error>(std::move(lock).error());
   SONDER_TRY(check_state_format(folder));
-  auto files = std::make_unique<state_files>(folder, std::move(options), std::move(*lock));
-  SONDER_TRY(files->open_database());
-  return std::unique_ptr<local_state>(new local_state(std::move(files)));
+  return std::unique_ptr<local_state>(
+      new local_state(std::make_unique<state_files>(folder, std::move(options), std::move(*lock))));
 }
 
 std::int64_t local_state::now_ms() const {

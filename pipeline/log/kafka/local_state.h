@@ -37,7 +37,8 @@ struct checkpoint {
 
 struct local_state_options {
   std::size_t cache_bytes = 64 << 20;     ///< of blocks read from files
-  std::size_t memtable_bytes = 64 << 20;  ///< of changes not yet in files; three times that while files are written
+  /// After a kill all of it is read again from the write-ahead log before anything else, 20 ms a MiB.
+  std::size_t memtable_bytes = 16 << 20;  ///< of changes not yet in files; three times that while files are written
   std::function<std::int64_t()> now_ms;   ///< Unix epoch, UTC; empty: the system's clock
 };
 
@@ -62,6 +63,12 @@ class local_state {
   /// errc::corrupt.
   [[nodiscard]] static result<std::unique_ptr<local_state>> in(const std::filesystem::path& folder,
                                                                local_state_options options = {});
+  /// The first half of `in`: the folder is this process's, and all that needs the files is errc::unavailable or errc::io until
+  /// `open_files` has come back. That may take as long as a restart may, and other things need not wait for it.
+  [[nodiscard]] static result<std::unique_ptr<local_state>> claim(const std::filesystem::path& folder,
+                                                                  local_state_options options = {});
+  /// Does nothing where they are open.
+  [[nodiscard]] status open_files();
   ~local_state();
   local_state(const local_state&) = delete;
   local_state& operator=(const local_state&) = delete;

@@ -25,6 +25,7 @@ constexpr std::size_t manifest_bytes_max = 16 << 20;
 constexpr std::size_t info_log_bytes_max = 1 << 20;
 constexpr std::size_t info_logs_max = 2;
 constexpr int memtables_max = 3;
+constexpr int fresh_files_max = 8;  // written from memory and not merged yet; each is looked into for a key
 constexpr int open_files_max = 512;
 constexpr int background_jobs_max = 2;
 constexpr int bloom_bits_per_key = 10;
@@ -65,6 +66,9 @@ rocksdb::Options database_options(const local_state_options& options) {
   o.create_if_missing = true;
   o.write_buffer_size = options.memtable_bytes;
   o.max_write_buffer_number = memtables_max;
+  o.level0_file_num_compaction_trigger = fresh_files_max;
+  // A restart reads the write-ahead log into memory and goes on; writing it out can wait.
+  o.avoid_flush_during_recovery = true;
   o.max_total_wal_size = wal_bytes_max;
   o.max_manifest_file_size = manifest_bytes_max;
   o.max_background_jobs = background_jobs_max;
