@@ -153,8 +153,12 @@ void flow_rig::give_tombstone(const std::string& name, std::int32_t partition, c
 }
 
 result<run_summary> flow_rig::try_run() {
+  return try_run_on(*log_);
+}
+
+result<run_summary> flow_rig::try_run_on(log& through) {
   (void)checked();
-  return run_worker(graph_, *log_, options_);
+  return run_worker(graph_, through, options_);
 }
 
 run_summary flow_rig::run() {

@@ -46,6 +46,8 @@ class flow_rig {
   /// Runs until idle; the summary's counts must balance.
   run_summary run();
   [[nodiscard]] result<run_summary> try_run();
+  /// As `try_run`, through a log of the test's own that stands before the rig's.
+  [[nodiscard]] result<run_summary> try_run_on(log& through);
   worker_options& options() { return options_; }
 
   /// Values of all records of a topic as JSON, partition after partition; sorted, since partitions have no common order.

@@ -207,7 +207,13 @@ class cluster {
   }
 
   void await_leaders(const std::string& topic, int partitions) {
+    std::unique_ptr<rd_kafka_topic_t, decltype(&rd_kafka_topic_destroy)> named(
+        rd_kafka_topic_new(producer_.get(), topic.c_str(), nullptr), rd_kafka_topic_destroy);
     EXPECT_TRUE(eventually(20s, [&] {
+      // Asked for by name: else what it remembers of the topic, or of its absence, may be told for a while.
+      const rd_kafka_metadata_t* fresh = nullptr;
+      if (rd_kafka_metadata(producer_.get(), 0, named.get(), &fresh, 1'000) != RD_KAFKA_RESP_ERR_NO_ERROR) return false;
+      rd_kafka_metadata_destroy(fresh);
       for (int p = 0; p < partitions; ++p) {
         std::int64_t low = -1, high = -1;
         if (rd_kafka_query_watermark_offsets(producer_.get(), topic.c_str(), p, &low, &high, 1'000) != RD_KAFKA_RESP_ERR_NO_ERROR) return false;

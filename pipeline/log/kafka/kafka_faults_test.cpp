@@ -235,6 +235,68 @@ TEST_F(kafka_faults_test, ReadsOnAfterTheBrokerWasKilled) {
   EXPECT_THAT(values(read_to_end(*log_, in, 0, 1)), testing::ElementsAre("2"));
 }
 
+TEST_F(kafka_faults_test, RestoresAllOfAStoreThoughTheBrokerIsKilledInTheMiddle) {
+  constexpr int keys_of_an_epoch = 20'000;
+  constexpr int epochs = 20;
+  auto& mine = mortal();
+  auto with = options();
+  with.bootstrap = mine.address();
+  log_ = open(with);
+  const auto in = topic("in");
+  const group_request request{.group = group_, .topics = {in}, .stores = {"sums"}, .partitions = 1};
+  const auto joined = [&](log& on, const std::function<void(group_member&)>& meanwhile) {
+    auto member = must(on.join(request));
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(90);
+    bool assigned = false;
+    while (!assigned || !must(member->ready(0))) {
+      if (std::chrono::steady_clock::now() > until) throw std::runtime_error("not restored: " + member->waits_for());
+      const auto told = must(member->poll());
+      if (told.what == group_event::kind::assigned) assigned = true;
+      if (told.what == group_event::kind::revoked || told.what == group_event::kind::lost) {
+        assigned = false;
+        must(member->release());
+      }
+      meanwhile(*member);
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return member;
+  };
+  auto member = joined(*log_, [](group_member&) {});
+  const std::string value(100, 'v');
+  for (int e = 0; e < epochs; ++e) {
+    std::vector<std::string> keys;
+    for (int k = 0; k < keys_of_an_epoch; ++k) keys.push_back("subject-" + std::to_string(e * keys_of_an_epoch + k));
+    epoch_changes epoch;
+    epoch.group = group_;
+    epoch.consumed.push_back({in, 0, e + 1});
+    for (const auto& key : keys) epoch.state.push_back({"sums", 0, as_bytes(key), as_bytes(value)});
+    must(log_->commit(epoch));
+  }
+  member.reset();
+  log_.reset();
+
+  auto elsewhere = with;
+  elsewhere.state_dir = folder_ / "empty";
+  log_ = open(elsewhere);
+  bool killed = false;
+  std::thread reviver;
+  member = joined(*log_, [&](group_member& of) {
+    if (killed || of.waits_for().find("state of task 0: ") == std::string::npos || of.waits_for().find(": 0 %") != std::string::npos) return;
+    killed = true;
+    mine.kill();
+    reviver = std::thread([&mine] { mine.run("start"); });
+  });
+  ASSERT_TRUE(killed) << "it was done before the broker could be killed";
+  reviver.join();
+  std::int64_t found = 0;
+  must(log_->state_scan(group_, "sums", 0, {}, [](void* count, bytes_view, bytes_view) {
+    ++*static_cast<std::int64_t*>(count);
+    return true;
+  }, &found));
+  EXPECT_EQ(found, keys_of_an_epoch * epochs);
+  member.reset();
+}
+
 /// A broker with TLS, SASL and authorisation; what `ops/kafka secured` says of it.
 class kafka_secured_test : public kafka_log_test {
  protected:

@@ -1,6 +1,7 @@
 #include <thread>
 
 #include "log/kafka/kafka_fixture.h"
+#include "log/kafka/member.h"
 
 namespace sonder {
 namespace {
@@ -106,6 +107,52 @@ TEST_F(kafka_group_test, ForgetsAnEpochThatItsGroupNoLongerTakes) {
   EXPECT_EQ(done.error().code, errc::unavailable) << done.error().message;
   EXPECT_THAT(must(log_->committed(group_, in_)), ElementsAre(2));
   EXPECT_EQ(state_of(*log_, "ana"), "by the successor");
+}
+
+// As when an instance's name is given to a worker of another flow's transactional id, or a tool joins under it.
+TEST_F(kafka_group_test, EndsTheWorkerWhosePlaceInTheGroupAnotherMemberOfItsInstanceHas) {
+  auto with = options();
+  with.static_membership = true;
+  log_.reset();
+  log_ = open(with);
+  auto member = join(*log_);
+  must(change(*log_, 1, "ana", "1"));
+  // Joins without a producer: it takes the place in the group, and not the transactional id.
+  auto usurper = must(kafka::join_group(with, {.group = group_, .topics = {in_}, .stores = {}, .partitions = 1}, {}, nullptr));
+  await([&] { return must(usurper->poll()).what == group_event::kind::assigned; }, "the place of the instance");
+  const auto done = change(*log_, 2, "ana", "2");
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, errc::fenced) << done.error().message;
+  EXPECT_THAT(done.error().message, HasSubstr("log.instance"));
+  EXPECT_EQ(state_of(*log_, "ana"), "1");
+  usurper.reset();
+  EXPECT_THAT(must(log_->committed(group_, in_)), ElementsAre(1));
+}
+
+TEST_F(kafka_group_test, LeavesOneOfTwoWorkersOfOneInstanceWithFoldersOfTheirOwn) {
+  auto with = options();
+  with.static_membership = true;
+  log_.reset();
+  log_ = open(with);
+  auto member = join(*log_);
+  must(change(*log_, 1, "ana", "1"));
+  with.state_dir = folder_ / "elsewhere";
+  const auto other = open(with);
+  auto others = join(*other);
+  EXPECT_EQ(state_of(*other, "ana"), "1");
+  must(change(*other, 2, "ana", "2"));
+  const auto done = change(*log_, 3, "ana", "3");
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, errc::fenced) << done.error().message;
+  EXPECT_THAT(done.error().message, HasSubstr("log.instance"));
+  await([&] {
+    const auto told = member->poll();
+    return !told && told.error().code == errc::fenced;
+  }, "the end of the first");
+  must(change(*other, 3, "ana", "4"));
+  EXPECT_EQ(state_of(*other, "ana"), "4");
+  EXPECT_THAT(must(other->committed(group_, in_)), ElementsAre(3));
+  others.reset();
 }
 
 TEST_F(kafka_group_test, CommitsOffsetsOfItsGroupWithoutTransactions) {

@@ -241,6 +241,37 @@ TEST_F(Restore, WaitsForCommittedOffsetsThatATransactionStillHolds) {
   EXPECT_THAT(content(3), ElementsAre(Pair("ana", "1")));
 }
 
+TEST_F(Restore, TakesTheOffsetsAsTheyWereWhereTheTransactionThatHeldThemIsAborted) {
+  {
+    cluster::transaction before(group + "-before");
+    before.offset(group, topic, 3, 7);
+    before.write(changelog, 3, {{"ana", "1"}});
+    before.commit();
+  }
+  cluster::transaction slow(group + "-slow");
+  slow.offset(group, topic, 3, 42);
+  slow.write(changelog, 3, {{"ana", "never"}});
+  join();
+  ASSERT_TRUE(eventually(5s, [&] { return one.poll(), *one.held->ready(0) && *one.held->ready(1) && *one.held->ready(2); }));
+  ASSERT_TRUE(eventually(2s, [&] { return one.poll(), one.held->waits_for().find("committed offsets of task 3") != std::string::npos; }));
+  EXPECT_EQ(one.held->restored().tasks_waiting, 1) << "the others go on";
+  EXPECT_FALSE(*one.held->ready(3));
+  slow.abort();
+  ASSERT_TRUE(eventually(10s, [&] { return one.poll(), one.all_ready(); })) << one.held->waits_for();
+  EXPECT_THAT(content(3), ElementsAre(Pair("ana", "1")));
+}
+
+// The transaction of a process that was killed: nobody ends it but the broker.
+TEST_F(Restore, WaitsForTheBrokerToEndTheTransactionOfADeadProcessThatHoldsOffsets) {
+  auto dead = std::make_unique<cluster::transaction>(group + "-dead", 3'000ms);
+  dead->offset(group, topic, 3, 42);
+  dead.reset();
+  join();
+  ASSERT_TRUE(eventually(2s, [&] { return one.poll(), *one.held->ready(0) && *one.held->ready(1) && *one.held->ready(2); }));
+  EXPECT_FALSE(*one.held->ready(3));
+  EXPECT_TRUE(eventually(20s, [&] { return one.poll(), one.all_ready(); })) << one.held->waits_for();
+}
+
 TEST_F(Restore, RollsForwardAfterAFailedCommit) {
   join_and_restore();
   apply(0, {{"ana", "1"}});
