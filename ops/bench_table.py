@@ -1,4 +1,4 @@
-"""Joins what Google Benchmark and bench_flow.py wrote into one table: bench_table.py FOLDER_IN FOLDER_OUT."""
+"""Joins what Google Benchmark, bench_flow.py and bench_kafka.py wrote into one table: bench_table.py FOLDER_IN FOLDER_OUT [NAME]."""
 import datetime
 import json
 import os
@@ -53,6 +53,11 @@ def flow_result(folder):
     return json.loads(path.read_text()) if path.exists() else None
 
 
+def kafka_result(folder):
+    path = folder / "kafka.result"
+    return json.loads(path.read_text()) if path.exists() else {"goals": [], "rows": [], "left_out": []}
+
+
 BATCH_RECORDS = 256  # of flow_bench
 
 
@@ -93,7 +98,7 @@ def goals(rows, flow):
                         lambda: rates["quickstart_flow"] / rates["quickstart_flow_one_thread"])
 
 
-def markdown(machine, rows, flow, against):
+def markdown(machine, rows, flow, against, kafka):
     yield f"# Benchmarks on {machine['name']}"
     yield ""
     yield f"{machine['processor']}, {machine['processors']} processors, {machine['memory_gib']} GiB; {machine['system']}; {machine['at']}"
@@ -102,12 +107,14 @@ def markdown(machine, rows, flow, against):
         yield f"The machine did other work too: its load was {machine['load_before']} before the first benchmark."
         yield ""
     if against:
-        yield "| what | goal | measured | |"
-        yield "|---|---:|---:|---|"
+        how = any("how" in g for g in against)
+        yield "| what | goal | measured | |" + (" how |" if how else "")
+        yield "|---|---:|---:|---|" + ("---|" if how else "")
         for g in against:
             yield (f"| {g['what']} | {g['goal_is']} {quantity(g['goal'])} {g['unit']} | {quantity(g['measured'])} {g['unit']} | "
-                   f"{'' if g['met'] else 'short'} |")
+                   f"{'' if g['met'] else 'short'} |" + (f" {g.get('how', '')} |" if how else ""))
         yield ""
+    yield from kafka_markdown(kafka)
     if flow:
         yield f"Flow: {quantity(flow['entries'])} entries ({flow['texts']}), median of {len(flow['flows'][0]['runs'])} runs."
         yield ""
@@ -131,6 +138,18 @@ def markdown(machine, rows, flow, against):
         counters = ", ".join(f"{k} {quantity(v)}" for k, v in r["counters"].items())
         yield (f"| {r['program']} | {r['name']} | {quantity(r['time'])} {r['unit']} | "
                f"{quantity(r['cpu_time'])} {r['unit']} | {counters} |")
+
+
+def kafka_markdown(kafka):
+    for row in kafka["rows"]:
+        figures = "; ".join(f"{name.replace('_', ' ')} {', '.join(quantity(v) for v in value) if isinstance(value, list) else quantity(value)}"
+                            for name, value in row.items() if name != "what")
+        yield f"- {row['what']}: {figures}"
+    if kafka["rows"]:
+        yield ""
+    for out in kafka["left_out"]:
+        yield f"Not measured: `{out['figure']}`: {out['why']}"
+        yield ""
 
 
 def profile_markdown(profile):
@@ -160,15 +179,16 @@ def profile_markdown(profile):
 
 def main():
     source, target = map(pathlib.Path, sys.argv[1:3])
+    name = sys.argv[3] if len(sys.argv) > 3 else "bench"
     machine = {"name": platform.node(), "processor": processor(), "processors": len(os.sched_getaffinity(0)),
                "memory_gib": memory_gib(), "system": platform.platform(terse=True),
                "load_before": round(float(os.environ.get("SONDER_BENCH_LOAD", "0")), 2),
                "at": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%MZ")}
-    rows, flow = list(benchmarks(source)), flow_result(source)
-    against = list(goals(rows, flow))
-    (target / "bench.json").write_text(
-        json.dumps({"machine": machine, "goals": against, "flow": flow, "benchmarks": rows}, indent=1) + "\n")
-    (target / "bench.md").write_text("\n".join(markdown(machine, rows, flow, against)) + "\n")
+    rows, flow, kafka = list(benchmarks(source)), flow_result(source), kafka_result(source)
+    against = list(goals(rows, flow)) + kafka["goals"]
+    (target / f"{name}.json").write_text(
+        json.dumps({"machine": machine, "goals": against, "flow": flow, "kafka": kafka, "benchmarks": rows}, indent=1) + "\n")
+    (target / f"{name}.md").write_text("\n".join(markdown(machine, rows, flow, against, kafka)) + "\n")
 
 
 if __name__ == "__main__":
