@@ -216,6 +216,8 @@ std::vector<property> properties_for(client_role role, const kafka_options& opti
     all.push_back({"fetch.wait.max.ms", "100"});
     all.push_back({"fetch.error.backoff.ms", "100"});
     all.push_back({"fetch.message.max.bytes", "1048576"});
+    // Each takes half a kilobyte beside its bytes.
+    if (role == client_role::reader) all.push_back({"queued.min.messages", "20000"});
     // A member learns of a rebalance by its next heartbeat.
     if (role == client_role::member) all.push_back({"heartbeat.interval.ms", "500"});
   }

@@ -11,6 +11,7 @@ namespace sonder::kafka {
 namespace {
 
 constexpr std::size_t taken_at_once = 4096;  // messages out of librdkafka's queue in one go
+constexpr std::size_t worth_asking = 256;    // messages in it, for a queue to be looked after
 // Of an encoded header: two lengths.
 constexpr std::size_t header_overhead = 20;
 
@@ -150,6 +151,7 @@ class reader::cursor {
     while (next_taken_ < taken_.size()) rd_kafka_message_destroy(taken_[next_taken_++]);
     taken_.clear();
     next_taken_ = 0;
+    most_waiting_ = 0;
     failed_.reset();
   }
 
@@ -158,8 +160,22 @@ class reader::cursor {
     next_taken_ = 0;
     const auto count = rd_kafka_consume_batch(topic_, partition_, 0, taken_.data(), taken_.size());
     taken_.resize(count < 0 ? 0 : static_cast<std::size_t>(count));
-    if (count >= 0) return {};
-    return of_.fetches_->fail(rd_kafka_last_error(), "reading " + place(name_, partition_));
+    if (count < 0) return of_.fetches_->fail(rd_kafka_last_error(), "reading " + place(name_, partition_));
+    ask_for_more();
+    return {};
+  }
+
+  // librdkafka's thread of a broker looks at queues after a fetch has returned, and where all were full after a second (2.0.2). It
+  // is woken by any request: once each time that the queue of a partition has run low.
+  void ask_for_more() {
+    const auto waiting = rd_kafka_queue_length(queue_);
+    if (waiting > most_waiting_) most_waiting_ = waiting;
+    if (waiting * 2 > most_waiting_ || most_waiting_ < worth_asking) return;
+    most_waiting_ = waiting;
+    const topic_list_ptr list(rd_kafka_topic_partition_list_new(1));
+    rd_kafka_topic_partition_list_add(list.get(), name_.c_str(), partition_)->offset = RD_KAFKA_OFFSET_END;
+    // Nobody waits for the answer.
+    (void)rd_kafka_offsets_for_times(of_.fetches_->get(), list.get(), 0);
   }
 
   // Which of the messages taken the answer holds; what stands between them moves `next`.
@@ -255,6 +271,7 @@ class reader::cursor {
   std::vector<rd_kafka_message_t*>
       taken_;  ///< out of librdkafka's queue, from `next_taken_` on not looked at
   std::size_t next_taken_ = 0;
+  std::size_t most_waiting_ = 0;  ///< in librdkafka's queue, since it was last asked for more
   std::vector<rd_kafka_message_t*> chosen_;
   std::size_t chosen_bytes_ = 0;
   std::vector<header_view> headers_;
