@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <bitset>
 #include <cstring>
+#include <utility>
 
 #include "text/hash.h"
 
@@ -36,21 +38,47 @@ std::uint64_t word_hash(std::string_view folded, text::token_kind kind) {
   return text::hash_padded(folded.data(), folded.size());
 }
 
-bool negates(std::uint64_t hash) {
-  static const auto hashes = [] {
-    std::array<std::uint64_t, 22> made{};
-    std::size_t size = 0;
-    for (const char* word :
-         {"not",   "no",      "never",  "don't",    "didn't",   "isn't",     "wasn't",  "can't",
-          "won't", "doesn't", "aren't", "couldn't", "wouldn't", "shouldn't", "nothing", "without",
-          "dont",  "didnt",   "cant",   "ain't",    "haven't",  "hasn't"}) {
-      made.at(size++) = hash_short(word);
+/// What a word does to the words that follow it in their clause.
+enum class scope_role : std::uint8_t { none, negates, fails, completes, ends };
+
+/// The words of each role but `none`. "can't" fails at what follows, but for the words that complete
+/// it to something else: "can't wait", "couldn't agree more".
+constexpr std::array<std::pair<scope_role, std::string_view>, 4> scope_words = {{
+    {scope_role::negates,
+     "not no never don't didn't isn't wasn't won't doesn't aren't wouldn't shouldn't nothing without "
+     "dont didnt ain't haven't hasn't nobody none isnt wasnt doesnt wont neither nor"},
+    {scope_role::fails, "can't cannot cant couldn't"},
+    {scope_role::completes, "believe wait help agree stop imagine even"},
+    {scope_role::ends,
+     "but because cause and so until unless although though if when while since"},
+}};
+
+/// The roles of words by their hash. Most words have none: a bit of their hash tells.
+class scope_table {
+ public:
+  scope_table() {
+    for (const auto& [role, words] : scope_words) {
+      for (std::size_t at = 0; at < words.size();) {
+        const std::size_t end = std::min(words.find(' ', at), words.size());
+        entries_.emplace_back(hash_short(words.substr(at, end - at)), role);
+        seen_.set(entries_.back().first % seen_.size());
+        at = end + 1;
+      }
     }
-    std::sort(made.begin(), made.end());
-    return made;
-  }();
-  return std::binary_search(hashes.begin(), hashes.end(), hash);
-}
+    std::sort(entries_.begin(), entries_.end());
+  }
+
+  [[nodiscard]] scope_role role_of(std::uint64_t hash) const noexcept {
+    if (!seen_[hash % seen_.size()]) return scope_role::none;
+    const auto found = std::lower_bound(entries_.begin(), entries_.end(), hash,
+                                        [](const auto& e, std::uint64_t h) { return e.first < h; });
+    return found != entries_.end() && found->first == hash ? found->second : scope_role::none;
+  }
+
+ private:
+  std::vector<std::pair<std::uint64_t, scope_role>> entries_;
+  std::bitset<1024> seen_;
+};
 
 }  // namespace
 
@@ -66,8 +94,29 @@ void emotion_features::scan(std::string_view text) {
     words_.push_back({hash, feature_key(feature_kind::word, hash),
                       has_ngrams ? folded : std::string_view{},
                       t.kind == text::token_kind::word && t.letters == text::letter_case::title,
-                      opens_sentence});
+                      opens_sentence, false});
     opens_sentence = t.kind == text::token_kind::punctuation && folded != ",";
+  }
+  find_negated();
+}
+
+void emotion_features::find_negated() {
+  static const scope_table scopes;
+  std::size_t reach = 0;
+  scope_role before = scope_role::none;
+  for (std::size_t i = 0; i < words_.size(); ++i) {
+    word& each = words_[i];
+    const scope_role role = scopes.role_of(each.hash);
+    const bool negates = role == scope_role::negates || role == scope_role::fails;
+    if (tokens_.tokens()[i].kind == text::token_kind::punctuation) reach = 0;
+    if (reach > 0) {
+      each.negated = !each.spelled.empty() && !negates;
+      --reach;
+    }
+    if (role == scope_role::ends || (before == scope_role::fails && role == scope_role::completes))
+      reach = 0;
+    if (negates) reach = negation_reach;
+    before = role;
   }
 }
 
@@ -75,6 +124,7 @@ void emotion_features::read_as_name(std::size_t i) {
   words_[i].hash = name_hash();
   words_[i].key = feature_key(feature_kind::word, name_hash());
   words_[i].spelled = {};
+  words_[i].negated = false;
 }
 
 void emotion_features::combine() {
@@ -97,14 +147,8 @@ void emotion_features::add_pairs() {
 }
 
 void emotion_features::add_negated() {
-  std::size_t reach = 0;
-  for (std::size_t i = 0; i < words_.size(); ++i) {
-    if (tokens_.tokens()[i].kind == text::token_kind::punctuation) reach = 0;
-    if (reach > 0) {
-      others_.push_back(feature_key(feature_kind::negated, words_[i].hash));
-      --reach;
-    }
-    if (negates(words_[i].hash)) reach = negation_reach;
+  for (const word& w : words_) {
+    if (w.negated) others_.push_back(feature_key(feature_kind::negated, w.hash));
   }
 }
 

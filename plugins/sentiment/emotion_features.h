@@ -29,9 +29,10 @@ class emotion_features {
     std::string_view spelled;  // lives until the next scan; empty for what has no n-grams
     bool capitalised;          // "Ana", not "ANA"
     bool opens_sentence;
+    bool negated;  // its own row says nothing: "not happy" is no joy, and is a feature itself
   };
 
-  /// Finds the words. What the model takes for names is then told by `read_as_name`, and `combine`
+  /// Finds the words, and which of them are negated. What the model takes for names is then told by `read_as_name`, and `combine`
   /// completes the rest.
   void scan(std::string_view text);
   /// The i-th word is a name: which one must not matter, so that it reads as the placeholder of a
@@ -51,6 +52,7 @@ class emotion_features {
   void release_above(std::size_t bytes) { tokens_.release_above(bytes); }
 
  private:
+  void find_negated();
   void add_pairs();
   void add_negated();
   void add_shape();

@@ -152,6 +152,7 @@ probabilities emotion_reader::score(std::string_view text) {
   std::size_t found = 0;
   keys_.clear();
   for (std::size_t i = 0; i < rows_.size(); ++i) {
+    if (features_.words()[i].negated) continue;
     if (const word_row* row = rows_[i]) {
       s.add(*row);
       found += row->key & key_count_bits;

@@ -48,6 +48,32 @@ TEST(Emotions, AreReadFromPlainSentences) {
   EXPECT_THAT(labels("The bus leaves at ten."), Not(Contains("grief")));
 }
 
+TEST(Emotions, DoNotContradictAPlainNegation) {
+  const std::vector<std::pair<const char*, const char*>> denied = {
+      {"I am not happy.", "joy"},
+      {"I don't feel happy today", "joy"},
+      {"so sad and lonely, nobody loves me", "love"},
+      {"I don't love this at all", "love"},
+      {"No joy, no love today.", "love"},
+      {"This is not good", "admiration"},
+      {"I was never excited about it", "excitement"},
+      {"I can't say I'm proud of it", "pride"},
+      {"not amazing, not funny", "amusement"},
+      {"I am not sad anymore", "sadness"},
+      {"I'm not angry", "anger"},
+      {"I am not afraid of you", "fear"},
+      {"I wasn't surprised", "surprise"}};
+  for (const auto& [text, emotion] : denied) EXPECT_THAT(labels(text), Not(Contains(emotion))) << text;
+}
+
+TEST(Emotions, AreReadBehindANegationThatDoesNotReachThem) {
+  EXPECT_THAT(labels("so sad and lonely, nobody loves me"), Contains("sadness"));
+  EXPECT_THAT(labels("I am not tired, I am happy"), Contains("joy"));
+  EXPECT_THAT(labels("I don't know but I love it"), Contains("love"));
+  EXPECT_THAT(labels("I can't wait, so excited!"), Contains("excitement"));
+  EXPECT_THAT(labels("I can't believe how amazing this is!"), Contains("admiration"));
+}
+
 TEST(Emotions, AreTheSameForEveryPlaceholderOfAPerson) {
   emotion_reader reader(shipped());
   const auto by_name = reader.read("[NAME] makes me happy");

@@ -96,6 +96,7 @@ void scan(emotion_features& features, std::string_view text, const vocabulary& k
 template <class Visit>
 void each_feature(const emotion_features& features, Visit visit) {
   for (const auto& w : features.words()) {
+    if (w.negated) continue;
     visit(w.key);
     emotion_features::each_ngram(w.spelled, visit);
   }
