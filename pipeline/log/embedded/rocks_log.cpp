@@ -55,13 +55,13 @@ result<std::unique_ptr<rocks_log>> rocks_log::open(const std::filesystem::path& 
                                                    embedded_options options) {
   std::unique_ptr<rocks_log> made(new rocks_log(folder, std::move(options)));
   if (!made->reads_only()) {
-    SONDER_TRY(make_folder(folder));
-    auto lock = writer_lock::take(folder);
+    SONDER_TRY(make_folder(folder, data_folder));
+    auto lock = folder_lock::take(folder, data_folder);
     if (!lock) return tl::unexpected<error>(std::move(lock).error());
     made->lock_.emplace(std::move(*lock));
     sweep_reader_folders(folder);
   }
-  SONDER_TRY(check_format(folder, !made->reads_only()));
+  SONDER_TRY(check_format(folder, data_folder, !made->reads_only()));
   auto db = database::open(folder, made->options_);
   if (!db) return tl::unexpected<error>(std::move(db).error());
   made->db_ = std::move(*db);

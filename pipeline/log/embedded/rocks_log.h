@@ -123,7 +123,7 @@ class rocks_log final : public embedded_log {
 
   std::filesystem::path folder_;
   embedded_options options_;
-  std::optional<writer_lock> lock_;
+  std::optional<folder_lock> lock_;
 
   std::mutex maintenance_mutex_;
   std::mutex write_mutex_;

@@ -51,15 +51,10 @@ status local_state::open_files() {
 }
 
 result<std::unique_ptr<local_state>> local_state::claim(const fs::path& folder, local_state_options options) {
-  std::error_code failed;
-  if (!fs::is_directory(folder, failed)) {
-    fs::create_directories(folder, failed);
-    if (!failed) fs::permissions(folder, fs::perms::owner_all, failed);
-    if (failed) return fail(errc::io, "state folder " + folder.string() + ": cannot create: " + failed.message());
-  }
-  auto lock = folder_lock::take(folder);
+  SONDER_TRY(make_folder(folder, state_folder));
+  auto lock = folder_lock::take(folder, state_folder);
   if (!lock) return tl::unexpected<error>(std::move(lock).error());
-  SONDER_TRY(check_state_format(folder));
+  SONDER_TRY(check_format(folder, state_folder, true));
   return std::unique_ptr<local_state>(
       new local_state(std::make_unique<state_files>(folder, std::move(options), std::move(*lock))));
 }

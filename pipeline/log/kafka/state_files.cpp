@@ -1,16 +1,10 @@
 #include "log/kafka/state_files.h"
 
-#include <fcntl.h>
 #include <rocksdb/cache.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/options.h>
 #include <rocksdb/table.h>
-#include <sys/file.h>
-#include <unistd.h>
 
-#include <cerrno>
-#include <charconv>
-#include <cstring>
 #include <utility>
 
 namespace sonder::kafka {
@@ -18,9 +12,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view format_word = "sonder-state ";
-constexpr std::size_t note_bytes_max = 64;
-constexpr std::size_t wal_bytes_max = 256 << 20;
 constexpr std::size_t manifest_bytes_max = 16 << 20;
 constexpr std::size_t info_log_bytes_max = 1 << 20;
 constexpr std::size_t info_logs_max = 2;
@@ -30,37 +21,6 @@ constexpr int open_files_max = 512;
 constexpr int background_jobs_max = 2;
 constexpr int bloom_bits_per_key = 10;
 
-tl::unexpected<error> io_error(const fs::path& where, std::string_view doing) {
-  return fail(errc::io, where.string() + ": " + std::string(doing) + ": " + std::strerror(errno));
-}
-
-std::string read_note(int fd) {
-  char text[note_bytes_max];
-  const ssize_t got = ::pread(fd, text, sizeof text, 0);
-  std::string note(text, got > 0 ? static_cast<std::size_t>(got) : 0);
-  while (!note.empty() && note.back() == '\n') note.pop_back();
-  return note;
-}
-
-bool write_note(int fd, std::string_view text) {
-  return ::ftruncate(fd, 0) == 0 && ::pwrite(fd, text.data(), text.size(), 0) == static_cast<ssize_t>(text.size());
-}
-
-// Written beside and renamed, so that a crash leaves no half a note.
-status write_format(const fs::path& folder) {
-  const fs::path fresh = folder / "format.new";
-  const int fd = ::open(fresh.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
-  if (fd < 0) return io_error(fresh, "cannot create");
-  const bool whole =
-      write_note(fd, std::string(format_word) + std::to_string(state_format_version) + "\n") && ::fsync(fd) == 0;
-  const int cause = errno;
-  ::close(fd);
-  errno = cause;
-  if (!whole) return io_error(fresh, "cannot write");
-  if (::rename(fresh.c_str(), (folder / "format").c_str()) != 0) return io_error(fresh, "cannot rename");
-  return {};
-}
-
 rocksdb::Options database_options(const local_state_options& options) {
   rocksdb::Options o;
   o.create_if_missing = true;
@@ -69,7 +29,6 @@ rocksdb::Options database_options(const local_state_options& options) {
   o.level0_file_num_compaction_trigger = fresh_files_max;
   // A restart reads the write-ahead log into memory and goes on; writing it out can wait.
   o.avoid_flush_during_recovery = true;
-  o.max_total_wal_size = wal_bytes_max;
   o.max_manifest_file_size = manifest_bytes_max;
   o.max_background_jobs = background_jobs_max;
   o.max_open_files = open_files_max;
@@ -105,65 +64,6 @@ T get_big(std::string_view from) {
 }
 
 }  // namespace
-
-// ---- folder ----
-
-result<folder_lock> folder_lock::take(const fs::path& folder) {
-  const fs::path path = folder / "state.lock";
-  const int fd = ::open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
-  if (fd < 0) return io_error(path, "cannot open");
-  if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
-    const int cause = errno;
-    const std::string holder = read_note(fd);
-    ::close(fd);
-    errno = cause;
-    if (cause != EWOULDBLOCK) return io_error(path, "cannot lock");
-    return fail(errc::unavailable, "state folder " + folder.string() + ": process " +
-                                       (holder.empty() ? "of unknown id" : holder) +
-                                       " has it already; workers need a folder each: stop that one, or give this one another");
-  }
-  if (!write_note(fd, std::to_string(::getpid()) + "\n")) {
-    auto failed = io_error(path, "cannot write");
-    ::close(fd);
-    return failed;
-  }
-  return folder_lock(fd);
-}
-
-folder_lock::folder_lock(folder_lock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-
-folder_lock& folder_lock::operator=(folder_lock&& other) noexcept {
-  std::swap(fd_, other.fd_);
-  return *this;
-}
-
-folder_lock::~folder_lock() {
-  if (fd_ >= 0) ::close(fd_);
-}
-
-status check_state_format(const fs::path& folder) {
-  const fs::path path = folder / "format";
-  const std::string place = "state folder " + folder.string();
-  const std::string way_out = "; move the folder away, and state is rebuilt from its changelogs";
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) {
-    if (errno != ENOENT) return io_error(path, "cannot read");
-    std::error_code ignored;
-    if (fs::exists(folder / "db" / "CURRENT", ignored))
-      return fail(errc::corrupt, place + ": has a database but no file `format`" + way_out);
-    return write_format(folder);
-  }
-  const std::string note = read_note(fd);
-  ::close(fd);
-  int version = 0;
-  if (note.starts_with(format_word)) std::from_chars(note.data() + format_word.size(), note.data() + note.size(), version);
-  if (version <= 0) return fail(errc::corrupt, path.string() + ": does not say `sonder-state <version>`" + way_out);
-  if (version > state_format_version) {
-    return fail(errc::unsupported, place + ": has format " + std::to_string(version) + ", this program knows up to " +
-                                       std::to_string(state_format_version) + "; use a newer sonder, or another folder");
-  }
-  return {};
-}
 
 // ---- keys and values ----
 

@@ -12,25 +12,15 @@
 #include <string_view>
 #include <vector>
 
+#include "log/folder.h"
 #include "log/kafka/local_state.h"
 
 namespace sonder::kafka {
 
-/// The right to a state folder, as long as it lives; the kernel takes it back from a process that ends.
-class folder_lock {
- public:
-  [[nodiscard]] static result<folder_lock> take(const std::filesystem::path& folder);
-  folder_lock(folder_lock&& other) noexcept;
-  folder_lock& operator=(folder_lock&& other) noexcept;
-  ~folder_lock();
-
- private:
-  explicit folder_lock(int fd) noexcept : fd_(fd) {}
-  int fd_ = -1;
-};
-
-/// Refuses a folder of another format; notes ours in one that holds nothing yet.
-[[nodiscard]] status check_state_format(const std::filesystem::path& folder);
+/// A worker has it.
+inline constexpr folder_kind state_folder{
+    "state folder", "state.lock", "has it already; workers need a folder each: stop that one, or give this one another",
+    "sonder-state ", state_format_version, "move the folder away, and state is rebuilt from its changelogs"};
 
 /// RocksDB with its keys, behind `local_state`; what its locks guard is said at each.
 ///
