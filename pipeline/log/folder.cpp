@@ -6,7 +6,9 @@
 
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstring>
+#include <thread>
 #include <utility>
 
 namespace sonder {
@@ -15,6 +17,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t note_bytes_max = 64;
+constexpr int lock_attempts = 4;
+constexpr std::chrono::milliseconds lock_pause(5);
 
 std::string place(const fs::path& folder, const folder_kind& kind) {
   return std::string(kind.what) + " " + folder.string();
@@ -70,7 +74,13 @@ result<folder_lock> folder_lock::take(const fs::path& folder, const folder_kind&
   const fs::path path = folder / kind.lock_file;
   const int fd = ::open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
   if (fd < 0) return io_error(path, "cannot open", kind);
-  if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+  // Who asks for the holder (`find_holder`) has the lock for a moment.
+  int refused = ::flock(fd, LOCK_EX | LOCK_NB);
+  for (int i = 0; refused != 0 && errno == EWOULDBLOCK && i < lock_attempts; ++i) {
+    std::this_thread::sleep_for(lock_pause);
+    refused = ::flock(fd, LOCK_EX | LOCK_NB);
+  }
+  if (refused != 0) {
     const int cause = errno;
     const std::string holder = read_note(fd);
     ::close(fd);
@@ -96,6 +106,25 @@ folder_lock& folder_lock::operator=(folder_lock&& other) noexcept {
 
 folder_lock::~folder_lock() {
   if (fd_ >= 0) ::close(fd_);
+}
+
+result<std::string> find_holder(const fs::path& folder, const folder_kind& kind) {
+  const fs::path path = folder / kind.lock_file;
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0 && errno == ENOENT) return std::string();
+  if (fd < 0) return io_error(path, "cannot open", kind);
+  std::string found;
+  if (::flock(fd, LOCK_SH | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) {
+      auto failed = io_error(path, "cannot look at its lock", kind);
+      ::close(fd);
+      return failed;
+    }
+    found = read_note(fd);
+    if (found.empty()) found = "of unknown id";
+  }
+  ::close(fd);
+  return found;
 }
 
 status make_folder(const fs::path& folder, const folder_kind& kind) {

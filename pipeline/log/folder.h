@@ -34,6 +34,9 @@ class folder_lock {
   int fd_ = -1;
 };
 
+/// The process that has the folder, as its lock's file notes it; empty: nobody has.
+[[nodiscard]] result<std::string> find_holder(const std::filesystem::path& folder, const folder_kind& kind);
+
 /// Makes the folder and its parents, readable by its owner only, where it is missing.
 [[nodiscard]] status make_folder(const std::filesystem::path& folder, const folder_kind& kind);
 

@@ -82,6 +82,8 @@ struct log_figures {
   std::int64_t restore_rebuilt = 0;         ///< stores of tasks thrown away and built anew
   std::int64_t restore_remaining = 0;       ///< offsets between where restores stand and where they end
   double restore_records_per_second = 0;    ///< of the restore that runs, or of the last one
+  std::int64_t standby_tasks = 0;           ///< of other workers, whose state is kept ahead here
+  std::int64_t standby_records_behind = 0;  ///< changelog records that those copies have not got yet
 
   std::array<std::uint64_t, static_cast<std::size_t>(connection::count)> connections_failed{};  ///< or lost
   std::array<std::uint64_t, static_cast<std::size_t>(connection::count)> client_errors{};       ///< other complaints

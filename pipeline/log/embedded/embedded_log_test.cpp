@@ -145,6 +145,37 @@ TEST_F(EmbeddedLog, ScansStateByPrefixWithinItsStoreAndPartition) {
   EXPECT_THAT(keys, ElementsAre("a/1", "b/2", "c"));
 }
 
+TEST_F(EmbeddedLog, ResetsOffsetsAndTheStateThatIsNamedAndNoOther) {
+  open();
+  topic({.name = "t", .partitions = 2});
+  must(append_to(*log_, "t", 0, {{"k", "v"}, {"k", "v"}}));
+  epoch_changes epoch;
+  epoch.group = "app";
+  epoch.consumed = {{"t", 0, 2}, {"t", 1, 0}};
+  for (const std::int32_t partition : {0, 1})
+    epoch.state.push_back({"s", partition, as_bytes("key"), as_bytes("value")});
+  epoch.state.push_back({"s2", 0, as_bytes("key"), as_bytes("value")});
+  must(log_->commit(epoch));
+  must(log_->reset({"app", {"t"}, 2, {{"t", 0, 1}}, {{"s", 0}}}));
+  EXPECT_THAT(*log_->committed("app", "t"), ElementsAre(1, 0));
+  EXPECT_EQ(log_->size_of_state("app", "s", 0)->entries, 0);
+  EXPECT_EQ(log_->size_of_state("app", "s", 1)->entries, 1);
+  EXPECT_EQ(log_->size_of_state("app", "s2", 0)->bytes, 8);
+  must(log_->reset({"app", {"t"}, 2, {{"t", 0, 1}}, {{"s", 0}}}));
+  EXPECT_THAT(*log_->committed("app", "t"), ElementsAre(1, 0));
+}
+
+TEST_F(EmbeddedLog, TellsAReaderWhoWritesAndNobodyWhereNobodyDoes) {
+  open();
+  const auto beside = reader();
+  const auto seen = beside->describe_group("app");
+  ASSERT_TRUE(seen) << seen.error().message;
+  ASSERT_EQ(seen->members.size(), 1U);
+  EXPECT_EQ(seen->members[0].client, "process " + std::to_string(::getpid()));
+  log_.reset();
+  EXPECT_TRUE(beside->describe_group("app")->members.empty());
+}
+
 TEST_F(EmbeddedLog, WakesWhoWaitsForRecords) {
   open();
   topic({.name = "t"});

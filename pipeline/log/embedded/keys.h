@@ -73,6 +73,20 @@ inline void put_partition(std::string& to, std::uint32_t topic, std::int32_t par
   return get_big<std::int64_t>(key.data() + partition_key_bytes);
 }
 
+inline void put_state_prefix(std::string& to, std::string_view group, std::string_view store,
+                      std::int32_t partition) {
+  put_name(to, group);
+  put_name(to, store);
+  put_big(to, static_cast<std::uint32_t>(partition));
+}
+
+// The first key after all that start with `prefix`; empty: there is none.
+[[nodiscard]] inline std::string after_prefix(std::string prefix) {
+  while (!prefix.empty() && static_cast<std::uint8_t>(prefix.back()) == 0xff) prefix.pop_back();
+  if (!prefix.empty()) ++prefix.back();
+  return prefix;
+}
+
 /// A value of the index: fixed size, as in memory (little endian).
 struct batch_entry {
   std::uint32_t count = 0;

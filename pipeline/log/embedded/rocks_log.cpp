@@ -29,20 +29,6 @@ struct partition_bounds {
   }
 };
 
-void put_state_prefix(std::string& to, std::string_view group, std::string_view store,
-                      std::int32_t partition) {
-  put_name(to, group);
-  put_name(to, store);
-  put_big(to, static_cast<std::uint32_t>(partition));
-}
-
-// The first key after all that start with `prefix`; empty: there is none.
-std::string after_prefix(std::string prefix) {
-  while (!prefix.empty() && static_cast<std::uint8_t>(prefix.back()) == 0xff) prefix.pop_back();
-  if (!prefix.empty()) ++prefix.back();
-  return prefix;
-}
-
 std::string partition_name(std::string_view topic, std::int32_t partition) {
   return "topic \"" + std::string(topic) + "\", partition " + std::to_string(partition);
 }
@@ -402,6 +388,27 @@ status rocks_log::state_scan(std::string_view group, std::string_view store, std
   }
   if (!at->status().ok()) return db_->failed("cannot scan state", at->status());
   return {};
+}
+
+// Who writes here is all that it knows: whoever runs a flow on this log has every task of it.
+result<group_state> rocks_log::describe_group(std::string_view) {
+  auto writer = reads_only() ? find_holder(folder_, data_folder) : result<std::string>(std::string());
+  if (!writer) return tl::unexpected<error>(std::move(writer).error());
+  if (writer->empty()) return group_state{"Empty", {}};
+  return group_state{"Stable", {{"process " + *writer, "localhost", *writer, {}}}};
+}
+
+result<state_size> rocks_log::size_of_state(std::string_view group, std::string_view store,
+                                            std::int32_t partition) {
+  state_size size;
+  const auto add = [](void* to, bytes_view key, bytes_view value) {
+    auto& sum = *static_cast<state_size*>(to);
+    ++sum.entries;
+    sum.bytes += static_cast<std::int64_t>(key.size() + value.size());
+    return true;
+  };
+  SONDER_TRY(state_scan(group, store, partition, {}, add, &size));
+  return size;
 }
 
 result<std::optional<std::string>> rocks_log::note(std::string_view name) {

@@ -76,6 +76,10 @@ class rocks_log final : public embedded_log {
                          bytes_view key, buffer& value) override;
   status state_scan(std::string_view group, std::string_view store, std::int32_t partition,
                     bytes_view prefix, state_visitor visit, void* ctx) override;
+  result<group_state> describe_group(std::string_view group) override;
+  result<state_size> size_of_state(std::string_view group, std::string_view store,
+                                   std::int32_t partition) override;
+  status reset(const group_reset& to) override;
   void wait_for_records(std::uint64_t& seen, std::chrono::milliseconds at_most) override;
   result<std::optional<std::string>> note(std::string_view name) override;
   status set_note(std::string_view name, std::string_view value) override;

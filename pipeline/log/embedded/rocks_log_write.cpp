@@ -302,6 +302,41 @@ status rocks_log::commit(const epoch_changes& epoch) {
   return write_epoch(epoch);
 }
 
+// ---- what operators ask ----
+
+status rocks_log::reset(const group_reset& to) {
+  if (reads_only())
+    return fail(errc::unavailable, "data folder " + folder_.string() + ": opened for reading only");
+  SONDER_TRY(check_label("group", to.group));
+  const std::lock_guard guard(write_mutex_);
+  SONDER_TRY(recover());
+  step("begin");
+  rocksdb::WriteBatch batch;
+  std::string key, value;
+  for (const auto& part : to.cleared) {
+    SONDER_TRY(check_label("store", part.store));
+    key.clear();
+    put_state_prefix(key, to.group, part.store, part.partition);
+    const std::string upper = after_prefix(key);
+    batch.DeleteRange(db_->at(family::state), slice(key), slice(upper));
+  }
+  for (const auto& offset : to.offsets) {
+    const auto topic = find_partition(offset.topic, offset.partition);
+    if (!topic) return tl::unexpected<error>(topic.error());
+    key.clear();
+    value.clear();
+    put_name(key, to.group);
+    put_partition(key, (*topic)->id, offset.partition);
+    put_big(value, std::max<std::int64_t>(offset.next, 0));
+    batch.Put(db_->at(family::offsets), slice(key), slice(value));
+  }
+  if (batch.Count() == 0) return {};
+  step("assigned");
+  SONDER_TRY(write(batch, "cannot reset", true));
+  step("written");
+  return {};
+}
+
 // ---- topics and notes ----
 
 status rocks_log::create_topic(const topic_config& topic) {

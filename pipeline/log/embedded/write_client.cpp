@@ -114,6 +114,13 @@ class socket_log final : public log {
                     bytes_view prefix, state_visitor visit, void* ctx) override {
     return reader_->state_scan(group, store, partition, prefix, visit, ctx);
   }
+  result<group_state> describe_group(std::string_view group) override {
+    return reader_->describe_group(group);
+  }
+  result<state_size> size_of_state(std::string_view group, std::string_view store,
+                                   std::int32_t partition) override {
+    return reader_->size_of_state(group, store, partition);
+  }
   void wait_for_records(std::uint64_t& seen, std::chrono::milliseconds at_most) override {
     reader_->wait_for_records(seen, at_most);
   }

@@ -9,7 +9,8 @@
 namespace sonder::kafka {
 namespace {
 
-constexpr int line_is_error = 3;  // syslog's LOG_ERR
+constexpr int line_is_error = 3;    // syslog's LOG_ERR
+constexpr int line_is_warning = 4;  // LOG_WARNING
 constexpr std::size_t reason_bytes = 512;
 
 rd_kafka_type_t type_of(client_role role) {
@@ -81,6 +82,19 @@ std::string_view next_step(int code) {
 }
 
 }  // namespace
+
+void client_counts::add(counts& to, client_role of) noexcept {
+  // One for one, in the same order.
+  static_assert(static_cast<int>(client_role::producer) == static_cast<int>(log_figures::connection::producer));
+  to[static_cast<std::size_t>(of)].fetch_add(1, std::memory_order_relaxed);
+}
+
+void client_counts::add_to(log_figures& figures) const noexcept {
+  for (std::size_t i = 0; i < connections_.size(); ++i) {
+    figures.connections_failed[i] += connections_[i].load(std::memory_order_relaxed);
+    figures.client_errors[i] += errors_[i].load(std::memory_order_relaxed);
+  }
+}
 
 errc classify(int code) noexcept {
   switch (code) {
@@ -158,6 +172,8 @@ result<std::unique_ptr<client>> client::make(const kafka_options& options, const
   made->bootstrap_ = options.bootstrap;
   made->owner_ = wired.owner;
   made->on_line_ = options.on_line;
+  made->counts_ = options.counts;
+  made->role_ = wired.role;
   conf_ptr conf(rd_kafka_conf_new());
   for (const auto& p : properties_for(wired.role, options, wired.group)) {
     SONDER_TRY(set(conf.get(), p.name, p.value, false));
@@ -198,6 +214,12 @@ void client::take_line(const rd_kafka_s* instance, int level, const char* facili
   auto* self = instance == nullptr ? nullptr : static_cast<client*>(rd_kafka_opaque(instance));
   if (self == nullptr) return;
   const auto said = without_thread(text);
+  // librdkafka's name for a connection that could not be made, or was lost.
+  if (self->counts_ != nullptr && std::string_view(facility) == "FAIL") {
+    self->counts_->connection_failed(self->role_);
+  } else if (self->counts_ != nullptr && level <= line_is_warning) {
+    self->counts_->complained(self->role_);
+  }
   // "1/1 brokers are down" follows on what says why.
   if (level <= line_is_error && !says(said, "brokers are down")) {
     const std::lock_guard lock(self->complaint_mutex_);

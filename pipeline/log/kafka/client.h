@@ -1,5 +1,7 @@
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -17,6 +19,20 @@ struct rd_kafka_conf_s;
 struct rd_kafka_error_s;
 
 namespace sonder::kafka {
+
+/// What all clients of a log complained of. Thread-safe.
+class client_counts {
+ public:
+  void connection_failed(client_role of) noexcept { add(connections_, of); }
+  void complained(client_role of) noexcept { add(errors_, of); }
+  void add_to(log_figures& figures) const noexcept;
+
+ private:
+  using counts = std::array<std::atomic<std::uint64_t>, static_cast<std::size_t>(log_figures::connection::count)>;
+  static void add(counts& to, client_role of) noexcept;
+  counts connections_{};
+  counts errors_{};
+};
 
 /// One instance of librdkafka's client, with its lines and its last complaint.
 ///
@@ -74,6 +90,8 @@ class client {
   std::string bootstrap_;
   void* owner_ = nullptr;
   std::function<void(int, std::string_view)> on_line_;
+  std::shared_ptr<client_counts> counts_;  ///< may be null
+  client_role role_ = client_role::query;
   mutable std::mutex complaint_mutex_;
   std::string complaint_;  ///< guarded by complaint_mutex_
   bool refused_ = false;   ///< guarded by complaint_mutex_

@@ -200,5 +200,79 @@ TEST_F(kafka_group_test, TellsWhatItHasCommittedOfOnePartition) {
   EXPECT_EQ(must(log_->committed_of(group_, wide, 2)), -1) << "there is no such partition";
 }
 
+TEST_F(kafka_group_test, ResetsOffsetsAndStateSoThatAnOldDiskHasNothingOfItEither) {
+  append(*log_, in_, 0, {{"a", "1"}, {"a", "2"}, {"b", "3"}});
+  {
+    auto member = join(*log_);
+    must(change(*log_, 2, "a", "kept"));
+    must(change(*log_, 3, "b", "kept"));
+    must(change(*log_, 3, "gone", "1"));
+    must(change(*log_, 3, "gone", std::nullopt));
+  }
+  auto tool = open(options(""));
+  const auto before = must(tool->size_of_state(group_, "sums", 0));
+  EXPECT_EQ(before.entries, 2);
+  EXPECT_EQ(before.bytes, 10);
+  const group_reset back{group_, {in_}, 1, {{in_, 0, 1}}, {{"sums", 0}}};
+  must(tool->reset(back));
+  EXPECT_THAT(must(tool->committed(group_, in_)), ElementsAre(1));
+  EXPECT_EQ(must(tool->size_of_state(group_, "sums", 0)).entries, 0);
+  must(tool->reset(back));  // what was cut off in the middle is done again like this
+  EXPECT_THAT(must(tool->committed(group_, in_)), ElementsAre(1));
+  log_ = open(options());  // on the old disk
+  auto member = join(*log_);
+  EXPECT_EQ(state_of(*log_, "a"), std::nullopt);
+  EXPECT_EQ(state_of(*log_, "b"), std::nullopt);
+}
+
+TEST_F(kafka_group_test, ResetsWithoutTransactionsWhereAtLeastOnceIsEnough) {
+  append(*log_, in_, 0, {{"a", "1"}, {"a", "2"}});
+  auto plain = options();
+  plain.guarantee = kafka_options::guarantee_kind::at_least_once;
+  log_ = open(plain);
+  {
+    auto member = join(*log_);
+    must(change(*log_, 2, "a", "kept"));
+  }
+  plain.instance.clear();
+  auto tool = open(plain);
+  must(tool->reset({group_, {in_}, 1, {{in_, 0, 0}}, {{"sums", 0}}}));
+  EXPECT_THAT(must(tool->committed(group_, in_)), ElementsAre(0));
+  EXPECT_EQ(must(tool->size_of_state(group_, "sums", 0)).entries, 0);
+}
+
+TEST_F(kafka_group_test, TellsWhoIsThereAndRefusesAResetMeanwhile) {
+  auto member = join(*log_);
+  auto tool = open(options(""));
+  const auto seen = must(tool->describe_group(group_));
+  EXPECT_EQ(seen.state, "Stable");
+  ASSERT_EQ(seen.members.size(), 1U);
+  EXPECT_THAT(seen.members[0].client, HasSubstr("one"));
+  EXPECT_THAT(seen.members[0].tasks, ElementsAre(0));
+  const auto refused = tool->reset({group_, {in_}, 1, {{in_, 0, 0}}, {}});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, errc::unavailable);
+  EXPECT_THAT(refused.error().message, HasSubstr("\"sonder-one\" at 127.0.0.1"));
+  member.reset();
+  EXPECT_THAT(must(tool->describe_group(group_)).members, testing::IsEmpty());
+}
+
+TEST_F(kafka_group_test, CountsEpochsByWhatBecameOfThem) {
+  auto member = join(*log_);
+  must(change(*log_, 1, "a", "1"));
+  const auto count = [&](log_figures::transaction_end how) { return log_->figures().transactions[static_cast<std::size_t>(how)]; };
+  EXPECT_EQ(count(log_figures::transaction_end::committed), 1U);
+  EXPECT_EQ(log_->figures().transaction, log_figures::transaction_state::idle);
+  EXPECT_EQ(log_->figures().restored_tasks, 1);
+  EXPECT_EQ(log_->figures().tasks_restoring, 0);
+  auto successor = open(options());
+  must(successor->commit({.group = group_, .consumed = {}}));
+  const auto refused = change(*log_, 2, "a", "2");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, errc::fenced);
+  EXPECT_EQ(count(log_figures::transaction_end::fenced), 1U);
+  EXPECT_EQ(count(log_figures::transaction_end::committed), 1U);
+}
+
 }  // namespace
 }  // namespace sonder

@@ -8,6 +8,7 @@
 #include <shared_mutex>
 
 #include "log/kafka/client.h"
+#include "log/kafka/group_admin.h"
 #include "log/kafka/local_state.h"
 #include "log/kafka/member.h"
 #include "log/kafka/notes.h"
@@ -29,7 +30,7 @@ using topic_list_ptr = std::unique_ptr<rd_kafka_topic_partition_list_t, topic_li
 class broker_log final : public log {
  public:
   explicit broker_log(kafka_options options)
-      : options_(std::move(options)), notes_(options_.state_dir / "notes") {}
+      : options_(counted(std::move(options))), notes_(options_.state_dir / "notes") {}
 
   status open() {
     auto asks = client::make(options_, {.role = client_role::query});
@@ -41,6 +42,7 @@ class broker_log final : public log {
     if (!reads) return tl::unexpected(reads.error());
     reader_ = std::move(*reads);
     writer_ = std::make_unique<writer>(options_, *topics_);
+    admin_ = std::make_unique<group_admin>(options_, *asks_, *topics_, *writer_);
     return {};
   }
 
@@ -75,6 +77,13 @@ class broker_log final : public log {
     return notes_.set(name, value);
   }
 
+  result<group_state> describe_group(std::string_view group) override { return admin_->describe(group); }
+  result<state_size> size_of_state(std::string_view group, std::string_view store,
+                                   std::int32_t partition) override {
+    return admin_->size_of(group, store, partition);
+  }
+  status reset(const group_reset& to) override;
+  log_figures figures() const override;
   result<std::vector<std::int64_t>> committed(std::string_view group,
                                               std::string_view topic) override;
   result<std::int64_t> committed_of(std::string_view group, std::string_view topic,
@@ -88,6 +97,10 @@ class broker_log final : public log {
 
  private:
   class place;
+  [[nodiscard]] static kafka_options counted(kafka_options options) {
+    if (options.counts == nullptr) options.counts = std::make_shared<client_counts>();
+    return options;
+  }
   [[nodiscard]] status check_folder() const {
     if (!options_.state_dir.empty()) return {};
     return fail(errc::invalid, "log.state_dir is empty: name a folder for this worker's state");
@@ -106,13 +119,16 @@ class broker_log final : public log {
   std::unique_ptr<kafka::topics> topics_;
   std::unique_ptr<reader> reader_;
   std::unique_ptr<writer> writer_;
+  std::unique_ptr<group_admin> admin_;
   std::unique_ptr<local_state>
       state_;  ///< set once, by the first `join` that needs it, under groups_mutex_
-  std::mutex groups_mutex_;
+  mutable std::mutex groups_mutex_;
   std::map<std::string, std::unique_ptr<client>, std::less<>>
       groups_;                ///< guarded by groups_mutex_
   std::string joined_group_;  ///< guarded by groups_mutex_
   member* joined_ = nullptr;  ///< guarded by groups_mutex_
+  mutable std::mutex restored_mutex_;
+  mutable restore_counts restored_;  ///< as last seen; guarded by restored_mutex_
 };
 
 /// A member that the log knows of for as long as it lives: commits need its metadata.
@@ -292,6 +308,36 @@ status broker_log::commit(const epoch_changes& epoch) {
   const auto held = state();
   if (!held) return tl::unexpected(held.error());
   return (*held)->applied(epoch.group, epoch.state, reached);
+}
+
+status broker_log::reset(const group_reset& to) {
+  {
+    const std::lock_guard lock(groups_mutex_);
+    if (joined_ != nullptr && joined_group_ == to.group)
+      return fail(errc::unavailable, "this process is a worker of group \"" + joined_group_ + "\"");
+  }
+  return admin_->reset(to);
+}
+
+// Whoever commits offsets under at_least_once holds `groups_mutex_` until a broker has answered: what was seen last has to do
+// then.
+log_figures broker_log::figures() const {
+  log_figures now;
+  writer_->add_to(now);
+  options_.counts->add_to(now);
+  const std::lock_guard seen(restored_mutex_);
+  if (const std::unique_lock lock(groups_mutex_, std::try_to_lock); lock.owns_lock() && joined_ != nullptr)
+    restored_ = joined_->restored();
+  now.tasks_restoring = restored_.tasks_waiting;
+  now.restored_tasks = restored_.tasks_ready;
+  now.restored_records = restored_.records;
+  now.restored_bytes = restored_.bytes;
+  now.restore_rebuilt = restored_.rebuilt;
+  now.restore_remaining = restored_.remaining;
+  now.restore_records_per_second = restored_.records_per_second;
+  now.standby_tasks = restored_.standby_tasks;
+  now.standby_records_behind = restored_.standby_records_behind;
+  return now;
 }
 
 result<bool> broker_log::state_get(std::string_view group, std::string_view store,

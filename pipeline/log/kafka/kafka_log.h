@@ -13,6 +13,10 @@
 
 namespace sonder {
 
+namespace kafka {
+class client_counts;
+}
+
 /// Bounds of the log on Kafka.
 struct kafka_limits {
   static constexpr std::size_t epoch_bytes_max = 512 << 20;    ///< all records of one commit
@@ -56,6 +60,8 @@ struct kafka_options {
   /// Lines for the log: syslog's level (3 error, 4 warning, 6 info, 7 debug) and text. Called from
   /// any thread; nothing personal, no secrets.
   std::function<void(int level, std::string_view text)> on_line;
+  /// Where its clients count what they complain of (client.h); made where it is null.
+  std::shared_ptr<kafka::client_counts> counts;
   /// Called with the name of each step of a commit (README.md), from the committing thread: for
   /// tests that end the process there.
   std::function<void(std::string_view)> on_step;

@@ -191,8 +191,10 @@ std::vector<property> properties_for(client_role role, const kafka_options& opti
                                      std::string_view group) {
   std::vector<property> all;
   const auto longest = longest_record(options);
+  // Of a member it is what people see of the group.
+  const bool named = role == client_role::member && !options.instance.empty();
   // What the user may change.
-  all.push_back({"client.id", "sonder"});
+  all.push_back({"client.id", named ? "sonder-" + options.instance : "sonder"});
   all.push_back({"message.max.bytes", text(longest)});
   // A broker that comes back is found within half a second; with librdkafka's ten, offsets of a
   // transaction blocked for 12 to 19 s.

@@ -366,6 +366,9 @@ restore_counts group_restorer::counts() const {
     now.standby_tasks_level += copy.level() ? 1 : 0;
     now.standby_records_behind += copy.behind();
   }
+  for (const auto& [partition, t] : tasks_) {
+    if (t.at == task::phase::state) now.remaining += std::max<std::int64_t>(0, t.mark - t.reached);
+  }
   const auto until = spell_ended_ == steady_clock::time_point{} ? steady_clock::now() : spell_ended_;
   if (spell_records_ > 0 && until > spell_began_)
     now.records_per_second = static_cast<double>(spell_records_) / seconds(until - spell_began_);

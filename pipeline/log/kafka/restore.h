@@ -31,6 +31,7 @@ struct restore_counts {
   std::int64_t tasks_ready = 0;    ///< tasks made ready, again and again
   std::int64_t tasks_waiting = 0;  ///< now
   std::int64_t rebuilt = 0;        ///< stores of tasks whose state was thrown away and built anew
+  std::int64_t remaining = 0;      ///< offsets between where the stores under way stand and where their changelogs ended
   double records_per_second = 0;   ///< of the restore that is running, or of the last one
 
   std::int64_t standby_tasks = 0;           ///< tasks of others whose state is kept near, now

@@ -51,6 +51,11 @@ bool says_fenced(int code) {
          code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED;
 }
 
+bool says_group_changed(int code) {
+  return code == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION || code == RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID ||
+         code == RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS;
+}
+
 // The epoch's own fault, not the brokers': it would fail again.
 bool lasting(errc code) {
   return code == errc::capacity || code == errc::not_found || code == errc::invalid ||
@@ -218,24 +223,26 @@ status writer::write_transaction(const epoch_changes& epoch,
                                  std::vector<changelog_position>& reached) {
   auto& on = *transactional_;
   began_ = clock::now();
+  began_ns_.store(began_.time_since_epoch().count(), std::memory_order_relaxed);
   const auto until = began_ + options_.transaction_timeout;
   on.begin();
-  step("begin");
+  step("begin", transaction_state::producing);
   if (auto* refused = rd_kafka_begin_transaction(on.get()))
     return end_failed(refused, "beginning an epoch");
-  step("begun");
+  step("begun", transaction_state::producing);
   if (auto ok = on.put(epoch.produced, until); !ok) return end_failed(ok.error(), true);
   if (auto ok = on.put(epoch.group, epoch.state, now_ms(), until); !ok)
     return end_failed(ok.error(), true);
-  step("produced");
+  step("produced", transaction_state::offsets);
   SONDER_TRY(send_offsets(epoch, member));
-  step("offsets_sent");
+  step("offsets_sent", transaction_state::flushing);
   if (auto ok = on.flush(until); !ok) return end_failed(ok.error(), true);
-  step("flushed");
+  step("flushed", transaction_state::committing);
   if (auto* refused = rd_kafka_commit_transaction(on.get(), static_cast<int>(left().count()))) {
     return end_failed(refused, "committing an epoch");
   }
-  step("committed");
+  step("committed", transaction_state::committing);
+  ended(transaction_end::committed);
   reached = on.reached(epoch.state);
   return {};
 }
@@ -286,18 +293,21 @@ status writer::end_failed(rd_kafka_error_t* from, std::string_view doing) {
     why.message += "; another worker of group \"" + group_ +
                    "\" has this instance name: give each its own log.instance";
   }
-  return end_failed(std::move(why), abort);
+  return end_failed(std::move(why), abort, says_group_changed(code));
 }
 
-status writer::end_failed(error why, bool abort) {
+status writer::end_failed(error why, bool abort, bool group_changed) {
+  state_.store(transaction_state::recovering, std::memory_order_relaxed);
   std::array<char, 512> text{};
   const auto fatal = rd_kafka_fatal_error(transactional_->get(), text.data(), text.size());
+  bool expired = false;
   if (says_fenced(fatal)) {
     // The broker says the same to a producer whose transaction it has given up (it has no KIP-588):
     // that takes transaction_timeout, so that a younger one was taken over by somebody.
     if (clock::now() - began_ < options_.transaction_timeout) {
       fenced_ = true;
       transactional_.reset();
+      ended(transaction_end::fenced);
       return fail(errc::fenced, "another process has taken over transactional id \"" +
                                     transactional_id(group_) +
                                     "\"; no two workers of a group may have one log.instance");
@@ -305,6 +315,7 @@ status writer::end_failed(error why, bool abort) {
     why = {errc::unavailable,
            "an epoch took longer than log.transaction_timeout, and the broker has aborted it"};
     abort = false;
+    expired = true;
   } else if (fatal != RD_KAFKA_RESP_ERR_NO_ERROR) {
     why.message += " (" + std::string(text.data()) + ")";
     abort = false;
@@ -322,7 +333,10 @@ status writer::end_failed(error why, bool abort) {
   // either: after a batch that the broker refused, librdkafka goes on with a gap in its sequence
   // numbers, and the next transaction fails too (2.0.2).
   transactional_.reset();
+  count_failure(why.code, group_changed, expired);
+  state_.store(transaction_state::recovering, std::memory_order_relaxed);
   if (auto ok = make_transactional(); !ok) why.message += "; then " + ok.error().message;
+  state_.store(transaction_state::idle, std::memory_order_relaxed);
   if (why.code != errc::fenced && !lasting(why.code))
     why.code = why.code == errc::unavailable ? errc::unavailable : errc::io;
   return tl::unexpected(std::move(why));
@@ -330,17 +344,34 @@ status writer::end_failed(error why, bool abort) {
 
 // ---- without transactions ----
 
+void writer::count_failure(errc code, bool group_changed, bool expired) noexcept {
+  if (expired) return ended(transaction_end::expired);
+  if (group_changed) return ended(transaction_end::group_changed);
+  if (code == errc::fenced) return ended(transaction_end::fenced);
+  if (lasting(code)) return ended(transaction_end::refused);
+  ended(code == errc::unavailable ? transaction_end::unavailable : transaction_end::failed);
+}
+
+void writer::add_to(log_figures& figures) const noexcept {
+  figures.transaction = state_.load(std::memory_order_relaxed);
+  if (figures.transaction != transaction_state::idle) {
+    const clock::duration age = clock::now().time_since_epoch() - clock::duration(began_ns_.load(std::memory_order_relaxed));
+    figures.transaction_seconds = std::max(0.0, std::chrono::duration<double>(age).count());
+  }
+  for (std::size_t i = 0; i < ends_.size(); ++i) figures.transactions[i] = ends_[i].load(std::memory_order_relaxed);
+}
+
 status writer::write_plainly(producer& on, const epoch_changes& epoch,
                              std::vector<changelog_position>& reached) {
   const auto until = clock::now() + options_.transaction_timeout;
   on.begin();
-  step("begin");
+  step("begin", transaction_state::idle);
   auto ok = on.put(epoch.produced, until);
   if (ok) ok = on.put(epoch.group, epoch.state, now_ms(), until);
-  step("produced");
+  step("produced", transaction_state::idle);
   // Also after a failure: what was put is lent until its fate is known.
   const auto flushed = on.flush(until);
-  step("flushed");
+  step("flushed", transaction_state::idle);
   if (ok && flushed) {
     reached = on.reached(epoch.state);
     return {};

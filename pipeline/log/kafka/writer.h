@@ -1,5 +1,7 @@
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -50,6 +52,9 @@ class writer {
   /// As in the port.
   [[nodiscard]] status append(std::span<const produced_batch> batches);
 
+  /// What became of epochs, and what the one under way does. From any thread; waits for nothing.
+  void add_to(log_figures& figures) const noexcept;
+
   [[nodiscard]] bool writes_for(std::string_view group);
   [[nodiscard]] std::string transactional_id(std::string_view group) const;
 
@@ -67,13 +72,21 @@ class writer {
   [[nodiscard]] status write_plainly(producer& on, const epoch_changes& epoch,
                                      std::vector<changelog_position>& reached);
   [[nodiscard]] status end_failed(rd_kafka_error_s* from, std::string_view doing);
-  [[nodiscard]] status end_failed(error why, bool abort);
+  [[nodiscard]] status end_failed(error why, bool abort, bool group_changed = false);
   [[nodiscard]] status send_offsets(const epoch_changes& epoch,
                                     const rd_kafka_consumer_group_metadata_s* member);
   [[nodiscard]] std::chrono::milliseconds left() const;
-  void step(std::string_view name) const {
+  using transaction_state = log_figures::transaction_state;
+  using transaction_end = log_figures::transaction_end;
+  void step(std::string_view name, transaction_state now) {
+    state_.store(now, std::memory_order_relaxed);
     if (options_.on_step) options_.on_step(name);
   }
+  void ended(transaction_end how) noexcept {
+    ends_[static_cast<std::size_t>(how)].fetch_add(1, std::memory_order_relaxed);
+    state_.store(transaction_state::idle, std::memory_order_relaxed);
+  }
+  void count_failure(errc code, bool group_changed, bool expired) noexcept;
 
   const kafka_options& options_;
   topics& topics_;
@@ -84,6 +97,10 @@ class writer {
   std::unique_ptr<producer> transactional_;  ///< null: to be made before the next epoch
   bool fenced_ = false;                      ///< for good
   clock::time_point began_;                  ///< the transaction under way
+
+  std::atomic<transaction_state> state_{transaction_state::idle};
+  std::atomic<std::int64_t> began_ns_{0};  ///< `began_`, for `add_to`
+  std::array<std::atomic<std::uint64_t>, static_cast<std::size_t>(transaction_end::count)> ends_{};
 
   std::mutex append_mutex_;
   std::unique_ptr<producer> plain_;  ///< guarded by append_mutex_
