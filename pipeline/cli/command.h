@@ -36,6 +36,8 @@ void add_inspect(CLI::App& app, chosen_command& chosen);
 void add_produce(CLI::App& app, chosen_command& chosen);
 void add_consume(CLI::App& app, chosen_command& chosen);
 void add_topics(CLI::App& app, chosen_command& chosen);
+void add_group(CLI::App& app, chosen_command& chosen);
+void add_reset(CLI::App& app, chosen_command& chosen);
 void add_schemas(CLI::App& app, chosen_command& chosen);
 void add_try(CLI::App& app, chosen_command& chosen);
 void add_demo(CLI::App& app, chosen_command& chosen);

@@ -31,7 +31,7 @@ _sonder() {
   for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
     case "$word" in
       -*) ;;
-      run|validate|test|inspect|produce|consume|topics|schemas|try|demo|version|completion) [ -z "$path" ] && path="$word" ;;
+      run|validate|test|inspect|produce|consume|topics|group|reset|schemas|try|demo|version|completion) [ -z "$path" ] && path="$word" ;;
       list|show|check) [ "$path" = schemas ] && path="schemas $word" ;;
       bash) [ "$path" = completion ] && path="completion bash" ;;
     esac

@@ -2,7 +2,9 @@
 
 #include <sodium.h>
 
+#include <algorithm>
 #include <array>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -16,6 +18,8 @@ namespace sonder::cli {
 namespace {
 
 constexpr int syslog_error = 3;
+constexpr std::size_t admin_prefetch_bytes = 64 << 10;
+constexpr std::chrono::minutes admin_transaction_timeout(5);  // a third of what brokers allow by default
 
 /// The secrets that the log needs, and no others: a command that only reads has no business with the rest.
 result<std::shared_ptr<const secret_box>> read_log_secrets(const flow_options& flow) {
@@ -82,7 +86,11 @@ result<opened_log> open_on_kafka(const flow_options& flow, kafka_use use, std::f
   how.session_timeout = std::chrono::milliseconds(from.session_timeout_ms);
   how.max_poll_interval = std::chrono::milliseconds(from.max_poll_interval_ms);
   how.transaction_timeout = std::chrono::milliseconds(from.transaction_timeout_ms);
-  how.create_topics = from.create_topics;
+  if (use == kafka_use::admin) {
+    how.transaction_timeout = std::max<std::chrono::milliseconds>(how.transaction_timeout, admin_transaction_timeout);
+    how.prefetch_bytes_max = admin_prefetch_bytes;
+  }
+  how.create_topics = from.create_topics && use != kafka_use::admin;
   how.replication_factor = from.replication;
   how.standby_replicas = from.standby_replicas;
   how.on_line = lines ? std::move(lines) : [](int level, std::string_view text) {

@@ -12,6 +12,7 @@ namespace sonder::cli {
 enum class kafka_use {
   worker,   ///< runs the flow: has state of its own in `log.dir`, and a name that lives as long as that
   command,  ///< reads or appends and leaves
+  admin,    ///< looks at a group, or resets it: little is fetched ahead, and one transaction may take all of a group's state
 };
 
 /// The log on Kafka and the schema registry that a flow names, with their secrets. `lines` gets what the Kafka client has to

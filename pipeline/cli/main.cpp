@@ -69,6 +69,8 @@ int parse_and_run(int argc, char** argv) {
   sonder::cli::add_produce(app, chosen);
   sonder::cli::add_consume(app, chosen);
   sonder::cli::add_topics(app, chosen);
+  sonder::cli::add_group(app, chosen);
+  sonder::cli::add_reset(app, chosen);
   sonder::cli::add_schemas(app, chosen);
   sonder::cli::add_try(app, chosen);
   sonder::cli::add_demo(app, chosen);

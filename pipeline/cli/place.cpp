@@ -11,9 +11,9 @@
 
 namespace sonder::cli {
 
-void add_place_options(CLI::App& to, place_options& into) {
-  to.add_option("--config", into.config, "Flow configuration that names the log and its topics")
-      ->type_name("FILE");
+namespace {
+
+void add_log_options(CLI::App& to, place_options& into) {
   to.add_option("--data-dir", into.data_dir,
                 "Folder of the embedded log (instead of the configuration's)")
       ->type_name("DIR");
@@ -21,6 +21,19 @@ void add_place_options(CLI::App& to, place_options& into) {
       ->type_name("PATH=VALUE")
       ->allow_extra_args(false);
   to.add_option("--profile", into.profile, "Profile of the configuration")->type_name("NAME");
+}
+
+}  // namespace
+
+void add_place_options(CLI::App& to, place_options& into) {
+  to.add_option("--config", into.config, "Flow configuration that names the log and its topics")
+      ->type_name("FILE");
+  add_log_options(to, into);
+}
+
+void add_flow_place(CLI::App& to, place_options& into) {
+  to.add_option("CONFIG", into.config, "Flow configuration")->required();
+  add_log_options(to, into);
 }
 
 result<config_overrides> overrides_of(const std::vector<std::string>& set,
@@ -110,6 +123,19 @@ result<opened_log> open_to_read(const place& at) {
 result<opened_log> open_to_append(const place& at) {
   if (is_on_kafka(at)) return open_on_kafka(*at.flow, kafka_use::command);
   return with_own_registry(open_for_append(at.data_dir));
+}
+
+result<std::unique_ptr<log>> open_to_administer(const flow_options& flow, bool change) {
+  if (flow.log.kind == "kafka") {
+    auto opened = open_on_kafka(flow, kafka_use::admin);
+    if (!opened) return tl::unexpected(opened.error());
+    return std::move(opened->on);
+  }
+  embedded_options options;
+  options.mode = change ? embedded_options::access::writer : embedded_options::access::reader;
+  auto opened = open_embedded_log(flow.log.dir, options);
+  if (!opened) return tl::unexpected(opened.error());
+  return std::unique_ptr<log>(std::move(*opened));
 }
 
 std::string value_subject(const std::string& topic) {

@@ -27,6 +27,9 @@ struct place_options {
 /// `--config`, `--data-dir`, `--set`, `--profile`.
 void add_place_options(CLI::App& to, place_options& into);
 
+/// `CONFIG`, `--data-dir`, `--set`, `--profile`: for commands about a flow.
+void add_flow_place(CLI::App& to, place_options& into);
+
 /// `a.b=c` split at its first `=`.
 [[nodiscard]] result<config_overrides> overrides_of(const std::vector<std::string>& set,
                                                     const std::string& profile,
@@ -59,6 +62,9 @@ struct opened_log {
 [[nodiscard]] result<opened_log> open_to_read(const place& at);
 /// To append; an embedded log is opened here, or through the socket of the worker that has it open.
 [[nodiscard]] result<opened_log> open_to_append(const place& at);
+
+/// To look at a group beside its workers, or, with `change`, to reset it when there are none.
+[[nodiscard]] result<std::unique_ptr<log>> open_to_administer(const flow_options& flow, bool change);
 
 /// The name under which a topic's value schemas are registered, as Confluent's TopicNameStrategy
 /// has it.
