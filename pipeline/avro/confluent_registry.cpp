@@ -671,7 +671,7 @@ status confluent_registry::set_compatibility(std::string_view subject, compatibi
   return {};
 }
 
-confluent_figures confluent_registry::figures() const {
+registry_figures confluent_registry::figures() const {
   return {parts_->requests, parts_->failures,
           parts_->open_until > parts_->now().time_since_epoch().count()};
 }

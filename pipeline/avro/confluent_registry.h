@@ -32,13 +32,6 @@ struct confluent_options {
   std::function<circuit_breaker::clock::time_point()> now;  ///< for tests; empty: the clock
 };
 
-/// What the client did, for metrics and tests.
-struct confluent_figures {
-  std::uint64_t requests = 0;
-  std::uint64_t failures = 0;  ///< requests without a usable answer
-  bool open = false;           ///< the circuit breaker: nobody is asked at the moment
-};
-
 /// Schemas in a registry that speaks Confluent's REST protocol (Confluent, Apicurio and others).
 ///
 /// Safe to use from many threads; requests go out one at a time. What was seen once is known for
@@ -86,7 +79,7 @@ class confluent_registry final : public schema_registry {
   /// What the registry holds new versions of the subject to.
   [[nodiscard]] status set_compatibility(std::string_view subject, compatibility mode);
 
-  [[nodiscard]] confluent_figures figures() const;
+  [[nodiscard]] registry_figures figures() const override;
 
  private:
   struct parts;

@@ -15,6 +15,13 @@
 
 namespace sonder {
 
+/// What a registry's client did, for metrics and tests; zero where nobody is asked.
+struct registry_figures {
+  std::uint64_t requests = 0;
+  std::uint64_t failures = 0;  ///< requests without a usable answer
+  bool open = false;           ///< the circuit breaker: nobody is asked at the moment
+};
+
 /// The port to where schemas have their ids. Safe to use from many threads. Not for the path of a
 /// record: callers keep what they looked up.
 class schema_registry {
@@ -34,6 +41,10 @@ class schema_registry {
   [[nodiscard]] virtual result<std::vector<std::pair<std::int32_t, schema_ptr>>> versions(
       std::string_view subject) = 0;
   [[nodiscard]] virtual result<std::vector<std::string>> subjects() = 0;
+  /// Whether `by_id` answers `not_found` because nobody has answered for too long, not because there is none.
+  [[nodiscard]] virtual bool given_up(std::int32_t /*id*/) const { return false; }
+  /// From any thread; never waits.
+  [[nodiscard]] virtual registry_figures figures() const { return {}; }
 };
 
 /// Where a registry keeps its ids: an append-only list of entries. The embedded log keeps it in its

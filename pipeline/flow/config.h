@@ -116,6 +116,8 @@ struct registry_options {
   std::string ca_file;           ///< certificates to trust; empty: the system's
   bool register_schemas = true;  ///< output schemas that the registry does not have are registered at start
   std::int64_t timeout_ms = 5'000;
+  std::int64_t unknown_schema_wait_ms = 60'000;  ///< how long records wait for a schema that a registry which is down may know
+  bool unknown_schema_stops = true;  ///< then: the worker ends, and goes on from there when it is started again; else dead letters
 };
 
 struct kafka_log_options {

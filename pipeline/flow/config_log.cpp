@@ -44,6 +44,10 @@ registry_options read_registry(yaml_document& document, const yaml_value& sectio
   reader.text("ca", registry.ca_file);
   reader.boolean("register", registry.register_schemas);
   reader.duration("timeout", 10, 600'000, registry.timeout_ms);
+  reader.duration("unknown_schema_wait", 0, 86'400'000, registry.unknown_schema_wait_ms);
+  std::string then = "stop";
+  reader.one_of("then", {"stop", "dead_letter"}, then);
+  registry.unknown_schema_stops = then == "stop";
   reader.finish();
   if (!registry.ca_file.empty()) registry.ca_file = resolve(registry.ca_file);
   return registry;

@@ -4,6 +4,7 @@
 #include <exception>
 #include <thread>
 
+#include "flow/patient_registry.h"
 #include "flow/services.h"
 #include "flow/worker_metrics.h"
 #include "observe/log.h"
@@ -68,6 +69,7 @@ status coordinator::follow_group() {
     case group_event::kind::assigned:
       waiting_ = event->partitions;
       assigned_ = true;
+      if (observe_ != nullptr) observe_->rebalanced(event->what);
       if (options_.lines != nullptr) {
         options_.lines->write(log_level::info, "tasks are assigned",
                               {{"tasks", static_cast<std::int64_t>(waiting_.size())}, {"because", event->why}});
@@ -115,6 +117,8 @@ status coordinator::open_ready_tasks() {
 status coordinator::let_go(const group_event& event) {
   const bool revoked = event.what == group_event::kind::revoked;
   const auto began = steady_clock::now();
+  rebalance_began_ = began;
+  if (observe_ != nullptr) observe_->rebalanced(event.what);
   if (options_.readiness) options_.readiness(false, "its tasks are handed over");
   context_.stop.stopping.store(true, std::memory_order_relaxed);
   if (!revoked) context_.stop.cancel = 1;
@@ -145,6 +149,7 @@ status coordinator::let_go(const group_event& event) {
 
 /// A task whose step still runs ends with it: the work holds it, takes no further step, and seals nothing.
 void coordinator::retire_tasks() {
+  for (auto& t : tasks_) delayed_by(t->partition(), "");
   for (auto& t : tasks_) t->retired.store(true, std::memory_order_release);
   tasks_.clear();
 }
@@ -168,16 +173,39 @@ void coordinator::tell_readiness() {
   if (!assigned_ || !waiting_.empty()) now = member_->waits_for();
   if (now.empty() && !assigned_) now = "its group's assignment";
   if (now.empty() && !waiting_.empty()) now = "state of " + std::to_string(waiting_.size()) + " tasks";
-  if (now.empty()) {
-    std::lock_guard lock(failure_mutex_);
-    now = delay_;
-  }
+  if (now.empty()) now = delay();
+  if (now.empty()) now = unanswered_;
+  if (now.empty() && context_.patience != nullptr) now = context_.patience->waits_for();
+  if (now.empty()) now = tables_awaited();
+  if (now.empty()) tell_rebalance();
   const bool changed = now.empty() != waits_for_.empty() || last_report_ == started_;
   if (!changed && (now == waits_for_ || steady_clock::now() - waits_told_ < waits_told_interval)) return;
   waits_for_ = now;
   waits_told_ = steady_clock::now();
   if (options_.readiness) options_.readiness(now.empty(), now.empty() ? "" : "waits for " + now);
   if (options_.lines != nullptr && !now.empty()) options_.lines->write(log_level::info, "worker waits", {{"for", now}});
+}
+
+/// Events of a task wait until its tables have been applied to where they ended when it was opened.
+std::string coordinator::tables_awaited() const {
+  std::size_t behind = 0;
+  for (const auto& t : tasks_) behind += t->tables_applied() ? 0 : 1;
+  if (behind == 0) return {};
+  std::string text = "tables of " + std::to_string(behind) + (behind == 1 ? " task" : " tasks") + " to be read to their end";
+  const char* between = ": ";
+  for (const auto& source : context_.flow->sources) {
+    if (source.topic.role != topic_role::table) continue;
+    text += between + source.topic.name;
+    between = ", ";
+  }
+  return text;
+}
+
+void coordinator::tell_rebalance() {
+  if (!rebalance_began_) return;
+  const auto took = seconds_since(*rebalance_began_);
+  rebalance_began_.reset();
+  if (observe_ != nullptr) observe_->rebalance_took(took);
 }
 
 void coordinator::schedule(const std::shared_ptr<task>& t) {
@@ -202,7 +230,7 @@ void coordinator::run_task(const std::shared_ptr<task>& t) {
     auto outcome = t->step();
     if (!outcome && outcome.error().code == errc::unavailable) {
       // The log may answer later: the step is done again then, from what is committed.
-      if (!t->retired.load(std::memory_order_acquire)) delayed_by(outcome.error().message);
+      if (!t->retired.load(std::memory_order_acquire)) delayed_by(t->partition(), outcome.error().message);
       t->disown();
       return;
     }
@@ -213,7 +241,7 @@ void coordinator::run_task(const std::shared_ptr<task>& t) {
       return;
     }
     more = *outcome == step_outcome::progressed;
-    if (delayed_.load(std::memory_order_relaxed)) delayed_by("");
+    if (delayed_.load(std::memory_order_relaxed)) delayed_by(t->partition(), "");
     if (more) batches_.fetch_add(1, std::memory_order_relaxed);
     if (t->seal_asked.load(std::memory_order_acquire)) t->seal();
   }
@@ -221,10 +249,23 @@ void coordinator::run_task(const std::shared_ptr<task>& t) {
   if (more) schedule(t);
 }
 
-void coordinator::delayed_by(const std::string& why) {
+void coordinator::delayed_by(std::int32_t partition, const std::string& why) {
   std::lock_guard lock(failure_mutex_);
-  delay_ = why;
-  delayed_.store(!why.empty(), std::memory_order_relaxed);
+  if (why.empty()) {
+    delays_.erase(partition);
+  } else {
+    delays_[partition] = why;
+  }
+  delayed_.store(!delays_.empty(), std::memory_order_relaxed);
+}
+
+std::string coordinator::delay() {
+  std::lock_guard lock(failure_mutex_);
+  if (delays_.empty()) return {};
+  const auto& [partition, why] = *delays_.begin();
+  if (partition == every_task) return why;
+  const auto others = delays_.size() - 1;
+  return "task " + std::to_string(partition) + ": " + why + (others == 0 ? "" : ", and " + std::to_string(others) + " more tasks");
 }
 
 void coordinator::schedule_all() {
@@ -286,13 +327,17 @@ result<bool> coordinator::commit_collected() {
   // What the last commit wrote is taken in first, so that a task's layers never pile up.
   std::vector<task*> sealed;
   collect(sealed);
-  if (sealed.empty()) return false;
+  if (sealed.empty()) {
+    // What failed has nothing left to try again with: its records have gone.
+    if (waiting_.empty() && began - discarded_at_ > back_off_max) delayed_by(every_task, "");
+    return false;
+  }
   epoch_changes epoch;
   epoch.group = context_.flow->options.name;
   for (auto* t : sealed) t->sealed()->add_to(epoch, *context_.flow, t->partition());
   SONDER_TRY(context_.on->commit(epoch));
   discards_in_a_row_ = 0;
-  delayed_by("");
+  delayed_by(every_task, "");
   ++epochs_committed_;
   const auto now_ms = context_.now_ms();
   for (auto* t : sealed) {
@@ -314,13 +359,14 @@ void coordinator::count(const contribution& of) {
 status coordinator::discard(const error& why) {
   ++epochs_discarded_;
   ++discards_in_a_row_;
+  discarded_at_ = steady_clock::now();
   if (observe_ != nullptr) observe_->epoch_discarded();
   if (options_.lines != nullptr) {
     options_.lines->write(log_level::warning, "an epoch could not be committed and is run again", {{"because", why.message}});
   }
   if (why.code == errc::fenced) return tl::unexpected(why);
   if (why.code != errc::unavailable && discards_in_a_row_ > discards_in_a_row_max) return tl::unexpected(why);
-  delayed_by(why.message);
+  delayed_by(every_task, why.message);
   context_.stop.stopping.store(true, std::memory_order_relaxed);
   (void)wait_for_running(give_up_wait);  // what runs longer is retired, and never committed
   for (auto& t : tasks_) waiting_.push_back(t->partition());
@@ -376,6 +422,7 @@ void coordinator::report(bool force) {
       } else {
         ask_ends = false;  // the log does not answer: asking for the others would take as long each
         last_lag_ = steady_clock::now();
+        unanswered_ = lag.error().message;
       }
     }
     if (observe_ != nullptr && !t->half_way()) observe_->sample(*t);
@@ -383,10 +430,15 @@ void coordinator::report(bool force) {
     schedule(t);
   }
   if (ask_ends) {
+    unanswered_.clear();
     records_left_ = left;
     last_lag_ = now;
   }
-  if (observe_ != nullptr) observe_->publish(context_.uncommitted_bytes.load(std::memory_order_relaxed), owned);
+  if (observe_ != nullptr) {
+    observe_->publish(context_.uncommitted_bytes.load(std::memory_order_relaxed), owned);
+    const auto applied = std::count_if(tasks_.begin(), tasks_.end(), [](const auto& t) { return t->tables_applied(); });
+    observe_->show_tasks(static_cast<std::size_t>(applied), waiting_.size() + tasks_.size() - static_cast<std::size_t>(applied));
+  }
   if (options_.progress) options_.progress({records_in_, records_out_, records_left_, seconds_since(started_)});
 }
 
@@ -449,6 +501,7 @@ status coordinator::drain() {
 
 status coordinator::run(run_summary& summary) {
   started_ = last_commit_ = last_report_ = steady_clock::now();
+  rebalance_began_ = started_;
   auto joined = context_.on->join(request_of(*context_.flow));
   if (!joined) return tl::unexpected(joined.error());
   member_ = std::move(*joined);

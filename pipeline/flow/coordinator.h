@@ -3,8 +3,10 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,8 +46,12 @@ class coordinator {
   void schedule_all();
   void fail_with(error e);
   [[nodiscard]] bool failed();
-  /// What keeps tasks from going on; empty: nothing any more.
-  void delayed_by(const std::string& why);
+  /// What keeps a task from going on, or all of them (`every_task`); empty: nothing any more.
+  void delayed_by(std::int32_t partition, const std::string& why);
+  static constexpr std::int32_t every_task = -1;
+  [[nodiscard]] std::string delay();
+  [[nodiscard]] std::string tables_awaited() const;
+  void tell_rebalance();
   [[nodiscard]] int asked_to_stop() const noexcept;
   /// Collects what tasks have finished and commits it. False if there was nothing.
   [[nodiscard]] result<bool> commit_epoch();
@@ -78,6 +84,7 @@ class coordinator {
   std::uint64_t epochs_committed_ = 0;
   std::uint64_t epochs_discarded_ = 0;
   std::int32_t discards_in_a_row_ = 0;
+  std::chrono::steady_clock::time_point discarded_at_;
   std::atomic<std::uint64_t> batches_{0};  ///< that tasks took up
   std::uint64_t batches_seen_ = 0;
   std::chrono::steady_clock::time_point started_;
@@ -86,8 +93,10 @@ class coordinator {
   std::chrono::steady_clock::time_point last_lag_;
   std::mutex failure_mutex_;
   std::unique_ptr<error> failure_;
-  std::atomic<bool> delayed_{false};           ///< `delay_` is not empty
-  std::string delay_;                          ///< why tasks could not go on just now; under `failure_mutex_`
+  std::atomic<bool> delayed_{false};           ///< `delays_` is not empty
+  std::map<std::int32_t, std::string> delays_; ///< by partition, why it could not go on just now; under `failure_mutex_`
+  std::string unanswered_;                     ///< why the log's ends could not be had at the last look
+  std::optional<std::chrono::steady_clock::time_point> rebalance_began_;  ///< until all tasks given after it process
 };
 
 }  // namespace sonder

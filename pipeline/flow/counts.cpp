@@ -9,7 +9,7 @@ std::string_view name(host_cause cause) noexcept {
       "not_framed",        "unknown_schema", "unreadable_schema", "undecodable", "no_value",
       "no_subject",        "wrong_partition", "future",           "plugin_failed", "retries_exhausted",
       "bad_output",        "no_consent",     "missing_value",     "bad_value",   "too_large",
-      "flow_changed"};
+      "flow_changed",       "schema_unanswered"};
   return names[static_cast<std::size_t>(cause)];
 }
 

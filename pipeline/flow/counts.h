@@ -30,8 +30,9 @@ enum class host_cause : std::uint8_t {
   bad_value,         ///< a value that the sink's schema has no place for
   too_large,         ///< larger than the topic takes
   flow_changed,      ///< parked under a flow that gave the stage's input other columns
+  schema_unanswered, ///< a schema id for which the registry has not answered within `unknown_schema_wait`
 };
-inline constexpr std::size_t host_causes = 16;
+inline constexpr std::size_t host_causes = 17;
 [[nodiscard]] std::string_view name(host_cause cause) noexcept;
 
 /// Counts of one input port, source or sink. Dropped and dead-lettered rows by cause: host causes first, then the plugin's

@@ -82,7 +82,10 @@ result<const source_reader::writer_plan*> source_reader::plan_for(std::int32_t s
   made->schema_id = schema_id;
   auto writer = schema_id < 0 ? result<schema_ptr>(node_.schema_of) : schemas_.by_id(schema_id);
   if (!writer) {
-    if (writer.error().code == errc::not_found) return &unknown_;
+    if (writer.error().code == errc::not_found) {
+      unknown_.refused = schemas_.given_up(schema_id) ? host_cause::schema_unanswered : host_cause::unknown_schema;
+      return &unknown_;
+    }
     if (writer.error().code != errc::unsupported) return tl::unexpected(writer.error());
     made->refused = host_cause::unreadable_schema;  // the registry has it, and it is none that can be read
     made->because = writer.error().message;
@@ -193,6 +196,7 @@ row_check check_of(const graph& flow, const source_node& node, columns& decoded,
 std::string_view meaning(host_cause cause) noexcept {
   switch (cause) {
     case host_cause::not_framed: return "it does not begin with a schema id (zero byte, four bytes); is the topic's framing bare?";
+    case host_cause::schema_unanswered: return "the registry has not answered for its schema";
     case host_cause::unknown_schema: return "the registry has no schema with its id";
     case host_cause::no_value: return "it is a tombstone, and the topic holds events";
     case host_cause::no_subject: return "its subject is null or empty";
@@ -225,6 +229,7 @@ status source_reader::take(std::int32_t rows_max, std::int64_t until_ms, std::in
   columns_.clear();
   space.clear();
   space.source = source_;
+  awaits_schema_ = false;
   const auto check = check_of(flow_, node_, columns_, partition_, now_ms);
   const auto first = at_;
   const auto end = at_ + std::min(static_cast<std::size_t>(std::max(rows_max, 0)), waiting());
@@ -239,7 +244,11 @@ status source_reader::take(std::int32_t rows_max, std::int64_t until_ms, std::in
     if (const auto* plan = usual_plan(record, body)) {
       if (const auto wrong = plan->decode(body, columns_)) refused = source_refusal{host_cause::undecodable, wrong};
     } else {
-      SONDER_TRY(decode(record, refused));
+      auto decoded = decode(record, refused);
+      if (!decoded && decoded.error().code != errc::unavailable) return decoded;
+      // Its schema is not to be had yet. What lies before it goes on, what lies behind it keeps its order.
+      awaits_schema_ = !decoded;
+      if (awaits_schema_) break;
     }
     auto event_time_ms = record.timestamp_ms;
     if (!refused && record.has_value) {

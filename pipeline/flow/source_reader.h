@@ -62,6 +62,8 @@ class source_reader {
   /// Records that cannot become rows are buried and counted. Views last until the next call of `take` or `fill`.
   [[nodiscard]] status take(std::int32_t rows_max, std::int64_t until_ms, std::int64_t now_ms, row_space& space, node_counts& counts,
                             const bury_record_fn& bury);
+  /// The last `take` ended before a record whose schema the registry cannot tell now.
+  [[nodiscard]] bool awaits_schema() const noexcept { return awaits_schema_; }
   [[nodiscard]] columns& decoded() noexcept { return columns_; }
 
  private:
@@ -89,6 +91,7 @@ class source_reader {
   std::vector<std::shared_ptr<writer_plan>> plans_;
   const writer_plan* last_ = nullptr;  ///< the plan of the last record: nearly always that of the next
   writer_plan unknown_;  ///< of an id that the registry may yet learn
+  bool awaits_schema_ = false;
   columns columns_;
   logger* lines_;                          ///< may be null
   std::array<bool, host_causes> told_{};                     ///< causes that have left their line

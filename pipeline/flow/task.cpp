@@ -258,6 +258,7 @@ result<task::tables_are> task::apply_tables() {
       if (!has) return tl::unexpected(has.error());
       if (*has) {
         if (auto ok = run_batch(i, rows_max_, INT64_MAX); !ok) return tl::unexpected(ok.error());
+        if (sources_[i]->next_offset() == before) return tables_are::awaited;  // for a schema
         ++batches;
       } else if (sources_[i]->next_offset() == before) {
         return tables_are::awaited;
@@ -265,6 +266,7 @@ result<task::tables_are> task::apply_tables() {
     }
   }
   table_ends_.clear();
+  tables_applied_.store(true, std::memory_order_relaxed);
   return tables_are::applied;
 }
 
@@ -277,6 +279,7 @@ status task::run_batch(std::size_t source, std::int32_t rows_max, std::int64_t u
                                     [&](int from, const log_record& record, std::string_view cause) {
                                       return bury(from, record, "source", cause);
                                     }));
+  if (sources_[source]->awaits_schema() && counts.in == in_before) return {};
   observe_batch(counts, counts.in - in_before, began_ns);
   ++open_->steps;
   if (!node.topic.feedback) ++open_->awaited_steps;

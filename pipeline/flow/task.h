@@ -13,6 +13,8 @@
 
 namespace sonder {
 
+class patient_registry;
+
 class logger;
 
 /// What all tasks of a worker share. Outlives them; immutable while they run but for the atomics.
@@ -28,6 +30,7 @@ struct task_context {
   std::vector<std::vector<int>> sinks_of;                       ///< per edge: sinks that it feeds
   bool consent_can_be_asked = true;                             ///< about a subject and a time, with no event at hand
   logger* lines = nullptr;                                      ///< may be null
+  const patient_registry* patience = nullptr;                   ///< where records wait for schemas; may be null
   std::function<std::int64_t()> now_ms;
   stop_signs stop;
   std::atomic<std::int64_t> uncommitted_bytes{0};               ///< of all tasks' outputs
@@ -76,6 +79,8 @@ class task {
     const auto* closed = sealed();
     return !failed_ && open_->awaited_steps == 0 && (closed == nullptr || closed->awaited_steps == 0) && parked() == 0;
   }
+  /// Whether its tables have been applied once to the ends that they had: events are taken up then. [any thread]
+  [[nodiscard]] bool tables_applied() const noexcept { return tables_applied_.load(std::memory_order_relaxed); }
   /// Rows that wait for a later attempt, over all stages.
   [[nodiscard]] std::size_t parked() const noexcept;
   /// Event records between the position and the end; tables too if `tables`.
@@ -138,6 +143,7 @@ class task {
   bool failed_ = false;                   ///< a step ended half-way: what is open is thrown away, and never sealed
   std::int32_t rows_max_;                 ///< of a batch; fewer for a while after one whose changes did not fit
   std::vector<std::int64_t> table_ends_;  ///< per source, up to where tables are being applied; empty: they are where they should be
+  std::atomic<bool> tables_applied_{false};
 
   row_space space_;
   batch_memory memory_;

@@ -9,6 +9,7 @@
 
 #include "flow/coordinator.h"
 #include "flow/executor.h"
+#include "flow/patient_registry.h"
 #include "flow/schema_notes.h"
 #include "flow/worker_metrics.h"
 #include "observe/log.h"
@@ -43,6 +44,12 @@ status register_schemas(const graph& flow, schema_registry& schemas) {
     if (!id) return tl::unexpected(id.error());
   }
   return {};
+}
+
+/// What a start waits for, should it take long.
+void announce(const worker_options& options, const std::string& what) {
+  if (options.readiness) options.readiness(false, "starts: waits for " + what);
+  if (options.lines != nullptr) options.lines->write(log_level::debug, "worker starts", {{"waits_for", what}});
 }
 
 void wire(task_context& context) {
@@ -129,6 +136,7 @@ status start_tasks(task_context& context, std::shared_ptr<const graph> flow, log
 }
 
 result<run_summary> run_worker(std::shared_ptr<const graph> flow, log& on, const worker_options& options) {
+  announce(options, "the log's topics");
   SONDER_TRY(prepare_topics(*flow, on));
   std::unique_ptr<schema_registry> of_the_log;
   auto* schemas = options.schemas;
@@ -138,8 +146,15 @@ result<run_summary> run_worker(std::shared_ptr<const graph> flow, log& on, const
     of_the_log = std::move(*opened);
     schemas = of_the_log.get();
   }
+  announce(options, "the schema registry");
   SONDER_TRY(register_schemas(*flow, *schemas));
+  const auto& registry = flow->options.log.kafka.registry;
+  patient_registry patience(*schemas, {std::chrono::milliseconds(registry.unknown_schema_wait_ms), registry.unknown_schema_stops, registry.url, {}});
   task_context context;
+  if (options.schemas != nullptr) {
+    schemas = &patience;
+    context.patience = &patience;
+  }
   SONDER_TRY(start_tasks(context, flow, on, *schemas, options));
 
   std::unique_ptr<worker_metrics> observe;

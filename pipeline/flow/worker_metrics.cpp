@@ -13,9 +13,13 @@ worker_metrics::worker_metrics(const task_context& context, metrics& to)
     : context_(context),
       to_(to),
       epoch_(to.histogram_of(metric::epoch_seconds)),
+      rebalance_(to.histogram_of(metric::rebalance_seconds)),
       committed_(to.counter_of(metric::epochs, {"committed"})),
       discarded_(to.counter_of(metric::epochs, {"discarded"})),
-      outbox_(to.gauge_of(metric::outbox_bytes)) {
+      outbox_(to.gauge_of(metric::outbox_bytes)),
+      processing_(to.gauge_of(metric::tasks, {"processing"})),
+      waiting_(to.gauge_of(metric::tasks, {"waiting"})),
+      clients_(*context.on, *context.schemas, to) {
   make_nodes();
   make_gauges();
 }
@@ -159,6 +163,19 @@ void worker_metrics::epoch_committed(double seconds) {
 }
 
 void worker_metrics::epoch_discarded() { discarded_.add(); }
+
+void worker_metrics::rebalanced(group_event::kind what) {
+  if (what == group_event::kind::none) return;
+  const bool given = what == group_event::kind::assigned;
+  to_.counter_of(metric::rebalances, {given ? "assigned" : what == group_event::kind::revoked ? "revoked" : "lost"}).add();
+}
+
+void worker_metrics::rebalance_took(double seconds) { rebalance_.observe(seconds); }
+
+void worker_metrics::show_tasks(std::size_t processing, std::size_t waiting) {
+  processing_.set(static_cast<double>(processing));
+  waiting_.set(static_cast<double>(waiting));
+}
 
 void worker_metrics::sample(task& t) {
   count_plugin_metrics(t);

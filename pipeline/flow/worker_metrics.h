@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "flow/contribution.h"
+#include "flow/log_metrics.h"
 #include "flow/task.h"
 #include "observe/metrics.h"
 
@@ -23,6 +24,10 @@ class worker_metrics {
   void count(const contribution& of, std::int32_t partition, std::int64_t now_ms);
   void epoch_committed(double seconds);
   void epoch_discarded();
+  void rebalanced(group_event::kind what);
+  /// From taking tasks back, or the start, until those that were given next processed.
+  void rebalance_took(double seconds);
+  void show_tasks(std::size_t processing, std::size_t waiting);
   /// Takes down the figures of a task that is owned by the caller.
   void sample(task& t);
   /// Shows the figures last taken down of the tasks of `partitions`, added up; forgets those of others.
@@ -87,9 +92,13 @@ class worker_metrics {
   std::vector<counter*> violations_;
   std::vector<std::vector<std::uint64_t>> violations_seen_;          ///< stage, partition
   histogram& epoch_;
+  histogram& rebalance_;
   counter& committed_;
   counter& discarded_;
   gauge& outbox_;
+  gauge& processing_;
+  gauge& waiting_;
+  log_metrics clients_;
 };
 
 /// Ends the process with `exit_deadline_passed` when a plugin's call takes longer than its stage's deadline: nothing of its epoch is

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <deque>
 #include <fstream>
+#include <list>
 #include <map>
 #include <mutex>
 #include <sstream>
@@ -214,6 +215,8 @@ void collect_process(std::vector<prometheus::MetricFamily>& out) {
 }  // namespace
 
 struct metrics::parts {
+  std::mutex refreshing;
+  std::list<std::function<void()>> refreshers;  // guarded by refreshing
   mutable std::mutex mutex;
   std::deque<family> families;  // in order of declaration; never moved
   std::unordered_map<std::string, family*> by_name;
@@ -297,7 +300,21 @@ double metrics::value_of(std::string_view name, label_values values) const {
   return 0;
 }
 
+std::shared_ptr<void> metrics::before_exposing(std::function<void()> refresh) {
+  const std::lock_guard lock(parts_->refreshing);
+  const auto at = parts_->refreshers.insert(parts_->refreshers.end(), std::move(refresh));
+  return {parts_.get(), [at](void* of) {
+            auto* all = static_cast<parts*>(of);
+            const std::lock_guard going(all->refreshing);
+            all->refreshers.erase(at);
+          }};
+}
+
 std::string metrics::expose() const {
+  {
+    const std::lock_guard lock(parts_->refreshing);
+    for (const auto& refresh : parts_->refreshers) refresh();
+  }
   std::vector<prometheus::MetricFamily> all;
   {
     const std::lock_guard lock(parts_->mutex);

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <span>
@@ -110,6 +111,25 @@ inline constexpr std::string_view source_lag = "sonder_source_lag_records";
 inline constexpr std::string_view source_lag_seconds = "sonder_source_lag_seconds";
 inline constexpr std::string_view timers_waiting = "sonder_timers_waiting";
 inline constexpr std::string_view timers = "sonder_timers_total";
+inline constexpr std::string_view tasks = "sonder_tasks";
+inline constexpr std::string_view rebalances = "sonder_rebalances_total";
+inline constexpr std::string_view rebalance_seconds = "sonder_rebalance_duration_seconds";
+inline constexpr std::string_view transaction_state = "sonder_transaction_state";
+inline constexpr std::string_view transaction_seconds = "sonder_transaction_age_seconds";
+inline constexpr std::string_view transactions = "sonder_transactions_total";
+inline constexpr std::string_view restoring_tasks = "sonder_restoring_tasks";
+inline constexpr std::string_view restored_tasks = "sonder_restored_tasks_total";
+inline constexpr std::string_view restored_records = "sonder_restored_records_total";
+inline constexpr std::string_view restored_bytes = "sonder_restored_bytes_total";
+inline constexpr std::string_view restore_remaining = "sonder_restore_remaining_records";
+inline constexpr std::string_view restore_rebuilt = "sonder_restore_rebuilt_stores_total";
+inline constexpr std::string_view standby_tasks = "sonder_standby_tasks";
+inline constexpr std::string_view standby_behind = "sonder_standby_behind_records";
+inline constexpr std::string_view broker_connections_failed = "sonder_broker_connections_failed_total";
+inline constexpr std::string_view broker_errors = "sonder_broker_errors_total";
+inline constexpr std::string_view registry_requests = "sonder_registry_requests_total";
+inline constexpr std::string_view registry_failures = "sonder_registry_failures_total";
+inline constexpr std::string_view registry_open = "sonder_registry_circuit_open";
 inline constexpr std::string_view contract_violations = "sonder_contract_violations_total";
 inline constexpr std::string_view log_lines_suppressed = "sonder_log_lines_suppressed_total";
 }  // namespace metric
@@ -146,6 +166,11 @@ class metrics {
   /// The sum over all slots of one label set (a histogram: how many observations), for tests and
   /// summaries; 0 if there is none.
   [[nodiscard]] double value_of(std::string_view name, label_values values = {}) const;
+
+  /// Calls `refresh` before each exposition, on the thread that asked for it, until what this returns has gone: for figures that
+  /// somebody else keeps. `refresh` waits for nothing and does not expose; destroying the handle, which comes before this object's end,
+  /// waits for one that runs.
+  [[nodiscard]] std::shared_ptr<void> before_exposing(std::function<void()> refresh);
 
   /// All of it in Prometheus' text format 0.0.4.
   [[nodiscard]] std::string expose() const;

@@ -19,17 +19,26 @@ SUBJECTS = [f"person-{i}" for i in range(5)]
 KIND = "embedded"
 
 
+def nobody(name, of):
+    return {"name": name, "type": of, "sonder.privacy": {"categories": []}}
+
+
+AT = {"type": "long", "logicalType": "timestamp-millis"}
+EVENT = {"type": "record", "name": "event", "fields": [nobody("event_id", "string"), nobody("subject_id", "string"), nobody("at", AT)]}
+COUNTED = {"type": "record", "name": "counted", "fields": [*EVENT["fields"], nobody("count", "long")]}
+
+
 def flow(name, log):
     """Consent from a table, and a stage that numbers each subject's events out of its store."""
     return f"""\
 flow: {name}
 log: {json.dumps(log)}
 topics:
-  journal: {{topic: {name}-journal, schema: {ROOT}/tests/crash/event.avsc, subject: subject_id, event_time: at, partitions: {PARTITIONS}}}
+  journal: {{topic: {name}-journal, schema: event.avsc, subject: subject_id, event_time: at, partitions: {PARTITIONS}}}
   consent: {{topic: {name}-consent, schema: {ROOT}/schemas/consent.avsc, subject: subject_id, key: [subject_id, purpose], event_time: at,
     role: table, compact: true, partitions: {PARTITIONS}}}
-  out: {{topic: {name}-out, schema: {ROOT}/tests/crash/counted.avsc, subject: subject_id, key: subject_id, event_time: at, partitions: 1,
-    purpose: ServicePersonalisation, carries: [direct_identifier, quasi_identifier, behaviour]}}
+  out: {{topic: {name}-out, schema: counted.avsc, subject: subject_id, key: subject_id, event_time: at, partitions: 1,
+    purpose: ServicePersonalisation, carries: [behaviour, quasi_identifier]}}
   dead_letter: {{topic: {name}-dead, schema: {ROOT}/schemas/dead_letter.avsc, partitions: 1}}
 stages:
   consent: {{plugin: consent_filter, in: {{events: journal, decisions: consent}}}}
@@ -51,6 +60,8 @@ class Operators(unittest.TestCase):
             log = {"kind": "kafka", "bootstrap": known["SONDER_KAFKA"], "registry": {"url": known["SONDER_REGISTRY"]}, "dir": "state",
                    "session_timeout": "3s"}
         self.config = self.place.folder / "flow.yaml"
+        for schema in (EVENT, COUNTED):
+            (self.place.folder / f"{schema['name']}.avsc").write_text(json.dumps(schema), encoding="utf-8")
         self.config.write_text(flow(self.name, log), encoding="utf-8")
         self.run_flow()  # makes the topics
         self.give("consent", [{"subject_id": s, "purpose": "ServicePersonalisation", "decision": "granted", "at": 1_000} for s in SUBJECTS])
@@ -67,7 +78,7 @@ class Operators(unittest.TestCase):
         self.place.run("produce", topic, "--config", self.config, "--quiet", stdin="".join(json.dumps(row) + "\n" for row in rows))
 
     def give_events(self, count):
-        rows = [{"event_id": f"e{i}", "subject_id": SUBJECTS[i % len(SUBJECTS)], "at": 10_000 + i, "n": i}
+        rows = [{"event_id": f"e{i}", "subject_id": SUBJECTS[i % len(SUBJECTS)], "at": 10_000 + i}
                 for i in range(self.given, self.given + count)]
         self.given += count
         self.give("journal", rows)

@@ -1,0 +1,248 @@
+#include "flow/patient_registry.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "avro/confluent_registry.h"
+#include "avro/framing.h"
+#include "avro/registry_server_rig.h"
+#include "flow/flow_rig.h"
+
+namespace sonder {
+namespace {
+
+using namespace std::chrono_literals;
+using nlohmann::json;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+/// Answers for what it was given; while it is `down`, for nothing.
+class moody_registry final : public schema_registry {
+ public:
+  bool down = false;
+  int asked = 0;
+  std::map<std::int32_t, schema_ptr> known;
+
+  result<std::int32_t> register_schema(std::string_view, const schema&) override { return 1; }
+  result<std::int32_t> id_of(const schema&) override { return 1; }
+  result<schema_ptr> by_id(std::int32_t id) override {
+    ++asked;
+    if (down) return fail(errc::unavailable, "nobody answers");
+    if (const auto found = known.find(id); found != known.end()) return found->second;
+    return fail(errc::not_found, "there is none");
+  }
+  result<std::vector<std::pair<std::int32_t, schema_ptr>>> versions(std::string_view) override { return {}; }
+  result<std::vector<std::string>> subjects() override { return {}; }
+};
+
+class PatientRegistry : public testing::Test {
+ protected:
+  [[nodiscard]] patient_registry patient(bool stops) {
+    return patient_registry(behind, {.wait = 10s, .stops = stops, .name = "http://r", .now = [this] { return now; }});
+  }
+  errc code_of(patient_registry& of, std::int32_t id) {
+    const auto found = of.by_id(id);
+    return found ? errc::internal : found.error().code;
+  }
+  moody_registry behind;
+  patient_registry::clock::time_point now{std::chrono::hours(1)};
+};
+
+TEST_F(PatientRegistry, WaitsForAnUnknownSchemaAndThenGivesItUp) {
+  auto patience = patient(false);
+  behind.down = true;
+  EXPECT_EQ(code_of(patience, 7), errc::unavailable);
+  EXPECT_THAT(patience.waits_for(), HasSubstr("registry http://r: schema 7, which is not known here: nobody answers"));
+  EXPECT_FALSE(patience.given_up(7));
+  now += 10s;
+  EXPECT_EQ(code_of(patience, 7), errc::not_found);
+  EXPECT_TRUE(patience.given_up(7));
+  EXPECT_THAT(patience.waits_for(), IsEmpty());
+  EXPECT_EQ(code_of(patience, 8), errc::not_found) << "who is silent for everybody is not waited for anew by each";
+  behind.down = false;
+  EXPECT_EQ(code_of(patience, 7), errc::not_found);
+  EXPECT_FALSE(patience.given_up(7)) << "the registry has said itself that there is none";
+}
+
+TEST_F(PatientRegistry, StopsWhereThatIsAskedFor) {
+  auto patience = patient(true);
+  behind.down = true;
+  EXPECT_EQ(code_of(patience, 7), errc::unavailable);
+  now += 11s;
+  const auto ended = patience.by_id(7);
+  ASSERT_FALSE(ended);
+  EXPECT_EQ(ended.error().code, errc::io);
+  EXPECT_THAT(ended.error().message, HasSubstr("registry http://r has not answered for 11 s, and records wait for schema 7"));
+}
+
+TEST_F(PatientRegistry, AnAnswerEndsTheWaitOfThatSchemaAlone) {
+  auto patience = patient(false);
+  behind.down = true;
+  EXPECT_EQ(code_of(patience, 7), errc::unavailable);
+  now += 9s;
+  behind.down = false;
+  EXPECT_EQ(code_of(patience, 8), errc::not_found);
+  behind.down = true;
+  now += 2s;
+  EXPECT_EQ(code_of(patience, 7), errc::not_found) << "11 s have gone since it was first asked for";
+  EXPECT_TRUE(patience.given_up(7));
+  EXPECT_EQ(code_of(patience, 9), errc::unavailable);
+}
+
+TEST_F(PatientRegistry, AsksNoMoreOftenThanItsPause) {
+  auto patience = patient(false);
+  behind.down = true;
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(code_of(patience, 7), errc::unavailable);
+  EXPECT_EQ(behind.asked, 1);
+  now += patient_registry::ask_again;
+  EXPECT_EQ(code_of(patience, 7), errc::unavailable);
+  EXPECT_EQ(behind.asked, 2);
+}
+
+/// A worker beside a registry of Confluent's protocol that goes away.
+class WorkerWithoutRegistry : public testing::Test {
+ protected:
+  WorkerWithoutRegistry() : server([this](const test::registry_server::request& asked) { return answer(asked); }) {
+    const char* root = std::getenv("SONDER_SOURCE_DIR");
+    rig.file("event.avsc", plain_event_schema);
+    rig.flow("flow: t\nlog: {kind: embedded, dir: data}\ntopics:\n"
+             "  events: {schema: event.avsc, subject: subject_id, event_time: at, partitions: 1}\n"
+             "  out: {schema: event.avsc, partitions: 1, carries: [behaviour, quasi_identifier]}\n"
+             "  dead_letter: {schema: " + std::string(root == nullptr ? "." : root) + "/schemas/dead_letter.avsc, partitions: 1}\n"
+             "stages:\n  through: {plugin: passthrough, in: {in: events}}\nsinks:\n  out: through.out\n"
+             "run: {commit_interval: 5ms}\n");
+    confluent_options how;
+    how.url = server.url();
+    how.attempts_max = 1;
+    how.wait_max = 200ms;
+    registry = std::move(*confluent_registry::open(how));
+    rig.options().schemas = registry.get();
+  }
+
+  test::registry_server::answer answer(const test::registry_server::request& asked) {
+    const std::lock_guard lock(mutex);
+    if (down) return {503, "", {}};
+    const auto told = [](const json& what) { return test::registry_server::answer{200, what.dump(), {}}; };
+    if (asked.path.starts_with("/schemas/ids/")) {
+      const auto id = std::stoul(asked.path.substr(13));
+      if (id >= 1 && id <= texts.size()) return told({{"schema", texts[id - 1]}});
+      return {404, R"({"error_code":40403,"message":"none"})", {}};
+    }
+    if (asked.method == "GET") return {404, R"({"error_code":40401,"message":"none"})", {}};
+    const auto text = json::parse(asked.body)["schema"].get<std::string>();
+    const auto found = std::find(texts.begin(), texts.end(), text);
+    if (found == texts.end() && !asked.path.ends_with("/versions")) return {404, R"({"error_code":40403,"message":"none"})", {}};
+    if (found == texts.end()) texts.push_back(text);
+    return told({{"id", std::find(texts.begin(), texts.end(), text) - texts.begin() + 1}});
+  }
+  void set_down(bool to) {
+    const std::lock_guard lock(mutex);
+    down = to;
+  }
+
+  static std::string text_of(const std::string& text) { return std::string(1, static_cast<char>(2 * text.size())) + text; }
+  /// `id` 1: the flow's own schema; others have one field more.
+  void give(std::int32_t id, const std::string& event) {
+    buffer frame;
+    append_frame(id, frame);
+    auto value = std::string(as_text({frame.data(), frame.size()})) + text_of(event) + text_of("ana") + '\2' + text_of("t");
+    if (id != 1) value += text_of("more");
+    rig.give_raw("events", 0, "ana", value);
+  }
+  /// A new version that somebody else has registered.
+  std::int32_t add_version() {
+    std::string text = plain_event_schema;
+    text.insert(text.rfind(']'), R"(,{"name":"more","type":"string","sonder.privacy":{"categories":[]}})");
+    const std::lock_guard lock(mutex);
+    texts.push_back(text);
+    return static_cast<std::int32_t>(texts.size());
+  }
+  [[nodiscard]] result<run_summary> run(std::chrono::milliseconds wait, bool stops) {
+    auto flow = std::make_shared<graph>(rig.checked());
+    flow->options.log.kafka.registry.unknown_schema_wait_ms = wait.count();
+    flow->options.log.kafka.registry.unknown_schema_stops = stops;
+    return run_worker(flow, rig.on(), rig.options());
+  }
+  /// Known before, unknown, known after, while the registry goes away as soon as the worker knows its own.
+  void give_all() {
+    ASSERT_TRUE(run(1s, true));  // registers
+    const auto id = add_version();
+    set_down(true);
+    give(1, "e1");
+    give(id, "e2");
+    give(1, "e3");
+  }
+
+  std::mutex mutex;
+  bool down = false;                // guarded by mutex
+  std::vector<std::string> texts;   // guarded by mutex; index + 1 = id
+  test::registry_server server;
+  std::unique_ptr<confluent_registry> registry;
+  flow_rig rig;
+};
+
+TEST_F(WorkerWithoutRegistry, GoesOnWithKnownSchemasAndWithTheOthersOnceItIsBack) {
+  give_all();
+  std::string said;
+  rig.options().readiness = [&](bool ready, const std::string& why) {
+    if (!ready && said.find("not known here") == std::string::npos) said = why;
+  };
+  std::thread mender([&] {
+    for (int i = 0; i < 500 && rig.raw("out", 0).empty(); ++i) std::this_thread::sleep_for(10ms);
+    EXPECT_THAT(rig.raw("out", 0), SizeIs(1)) << "what lies before the unknown one does not wait for it";
+    std::this_thread::sleep_for(300ms);
+    set_down(false);
+  });
+  const auto ended = run(60s, true);
+  mender.join();
+  ASSERT_TRUE(ended) << ended.error().message;
+  EXPECT_THAT(ended->unbalanced, IsEmpty());
+  EXPECT_THAT(rig.raw("out", 0), SizeIs(3));
+  EXPECT_THAT(rig.raw("dead_letter", 0), IsEmpty());
+  EXPECT_THAT(said, HasSubstr("which is not known here"));
+}
+
+TEST_F(WorkerWithoutRegistry, BuriesWhatHasWaitedLongEnoughAndGoesOn) {
+  give_all();
+  const auto ended = run(400ms, false);
+  ASSERT_TRUE(ended) << ended.error().message;
+  EXPECT_THAT(ended->unbalanced, IsEmpty());
+  EXPECT_EQ(ended->ports.at(0).dead_lettered, (std::map<std::string, std::uint64_t>{{"schema_unanswered", 1}}));
+  EXPECT_THAT(rig.raw("out", 0), SizeIs(2));
+}
+
+TEST_F(WorkerWithoutRegistry, StopsAndGoesOnFromThereWhenItIsStartedAgain) {
+  give_all();
+  const auto stopped = run(400ms, true);
+  ASSERT_FALSE(stopped);
+  EXPECT_EQ(stopped.error().code, errc::io);
+  EXPECT_THAT(stopped.error().message, HasSubstr("see to the registry, then start it again"));
+  EXPECT_THAT(rig.raw("dead_letter", 0), IsEmpty());
+  set_down(false);
+  const auto ended = run(400ms, true);
+  ASSERT_TRUE(ended) << ended.error().message;
+  EXPECT_THAT(rig.raw("out", 0), SizeIs(3));
+}
+
+TEST_F(WorkerWithoutRegistry, MayBeForbiddenToAddSchemas) {
+  confluent_options how;
+  how.url = server.url();
+  how.auto_register = false;
+  auto reads_only = std::move(*confluent_registry::open(how));
+  rig.options().schemas = reads_only.get();
+  const auto refused = run(1s, true);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, errc::not_found);
+  EXPECT_THAT(refused.error().message, HasSubstr("subject \"events-value\" does not have schema \"event\"; register it there, or let "
+                                                 "this program do it (`register: true`)"));
+  EXPECT_THAT(texts, IsEmpty());
+}
+
+}  // namespace
+}  // namespace sonder
