@@ -351,7 +351,7 @@ bool column::append_one(const ArrowArray& from, std::int64_t row) {
     case type_id::dense_union: {
       const auto branch = static_cast<const std::int8_t*>(from.buffers[0])[at];
       const auto child_row = static_cast<const std::int32_t*>(from.buffers[1])[at];
-      const auto i = static_cast<std::size_t>(branch);
+      const auto i = static_cast<std::size_t>(static_cast<std::uint8_t>(branch));
       if (!p.children[i].append_one(*from.children[i], child_row)) return false;
       close_union(branch);
       return true;
