@@ -61,9 +61,16 @@ void print_text(const graph& flow) {
   std::cout << "flow " << flow.options.name << ", " << flow.partitions << " tasks per sub-flow\n\n";
   text_table sources({"source", "role", "schema", "subject", "fields read"});
   for (const auto& s : flow.sources)
-    sources.add({s.topic.name, s.topic.role == topic_role::table ? "table" : "event",
+    sources.add({s.topic.name, std::string(name(s.topic.role)),
                  s.topic.schema, s.topic.subject, row_of(flow, s.edge_out)});
   std::cout << sources.text() << '\n';
+  text_table internal({"internal topic", "of", "its partitions", "partitions", "kept for"});
+  for (const auto& r : flow.rekeys) {
+    const auto& inner = flow.sources[static_cast<std::size_t>(r.source)].topic;
+    internal.add({inner.topic, r.raw.topic.topic, std::to_string(r.raw.topic.partitions), std::to_string(inner.partitions),
+                  std::to_string(inner.retention_ms / 1'000) + " s"});
+  }
+  if (!flow.rekeys.empty()) std::cout << internal.text() << '\n';
   text_table stages({"stage", "plugin", "version", "purpose", "input", "from", "rows leave with"});
   for (const auto& s : flow.stages)
     for (std::size_t i = 0; i < s.inputs.size(); ++i)
@@ -86,10 +93,18 @@ void print_json(const graph& flow) {
       {"flow", flow.options.name}, {"tasks", flow.partitions}, {"purposes", flow.purposes}};
   for (const auto& s : flow.sources)
     out["sources"].push_back({{"topic", s.topic.name},
-                              {"role", s.topic.role == topic_role::table ? "table" : "event"},
+                              {"role", std::string(name(s.topic.role))},
                               {"schema", s.topic.schema},
                               {"subject", s.topic.subject},
                               {"columns", columns_of(flow, s.edge_out)}});
+  for (const auto& r : flow.rekeys) {
+    const auto& inner = flow.sources[static_cast<std::size_t>(r.source)].topic;
+    out["internal_topics"].push_back({{"topic", inner.topic},
+                                      {"of", r.raw.topic.topic},
+                                      {"partitions_of_it", r.raw.topic.partitions},
+                                      {"partitions", inner.partitions},
+                                      {"retention_ms", inner.retention_ms}});
+  }
   for (const auto& s : flow.stages) {
     nlohmann::ordered_json stage{
         {"stage", s.options.name},

@@ -67,6 +67,8 @@ result<record_shape> shape_of(const place& where, log& in, schema_registry& sche
                                    ", it must be a record");
   shape.subject =
       !given.subject.empty() || configured == nullptr ? given.subject : configured->subject;
+  // Whoever writes such a topic goes by its key.
+  if (given.subject.empty() && configured != nullptr && configured->rekey) shape.subject.clear();
   shape.event_time = !given.event_time.empty() || configured == nullptr ? given.event_time
                                                                         : configured->event_time;
   if (shape.event_time.empty() && given.past && has_time_at(*shape.of)) shape.event_time = "at";

@@ -22,6 +22,7 @@ struct validate_options {
 struct findings {
   std::vector<diagnostic> diagnostics;
   std::vector<std::string> trusted;  ///< plugins that run inside the worker
+  std::shared_ptr<const graph> flow; ///< if it is good
 
   [[nodiscard]] bool good() const {
     return std::none_of(diagnostics.begin(), diagnostics.end(),
@@ -40,6 +41,7 @@ findings check(const std::string& config, const config_overrides& overrides) {
   found.diagnostics.insert(found.diagnostics.end(), checked.diagnostics.begin(),
                            checked.diagnostics.end());
   if (checked.flow == nullptr) return found;
+  found.flow = checked.flow;
   for (const auto& stage : checked.flow->stages)
     found.trusted.push_back(stage.options.name + " (" + stage.of.id + " " + stage.of.version + ")");
   return found;
@@ -55,13 +57,26 @@ void print_text(const std::string& config, const findings& found) {
       std::cout << (i == 0 ? " " : ", ") << found.trusted[i];
   }
   std::cout << '\n';
+  // Personal data goes there before anybody is asked whether its person agrees: who signs for the flow should know.
+  for (const auto& rekey : found.flow->rekeys) {
+    const auto& inner = found.flow->sources[static_cast<std::size_t>(rekey.source)].topic;
+    std::cout << config << ": all records of topic \"" << rekey.raw.topic.topic << "\" are copied, under their subject, to the internal topic \""
+              << inner.topic << "\", before consent is asked, and kept there for " << inner.retention_ms / 1'000 << " s\n";
+  }
 }
 
 nlohmann::ordered_json as_json(const std::string& config, const findings& found) {
   nlohmann::ordered_json out{{"config", config},
                              {"good", found.good()},
                              {"diagnostics", nlohmann::json::array()},
-                             {"trusted_in_process", found.trusted}};
+                             {"trusted_in_process", found.trusted},
+                             {"internal_topics", nlohmann::json::array()}};
+  if (found.flow != nullptr) {
+    for (const auto& rekey : found.flow->rekeys) {
+      const auto& inner = found.flow->sources[static_cast<std::size_t>(rekey.source)].topic;
+      out["internal_topics"].push_back({{"topic", inner.topic}, {"from", rekey.raw.topic.topic}, {"retention_ms", inner.retention_ms}});
+    }
+  }
   for (const auto& d : found.diagnostics)
     out["diagnostics"].push_back(
         {{"level", d.level == diagnostic::severity::error ? "error" : "warning"},

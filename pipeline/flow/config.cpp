@@ -164,10 +164,12 @@ class flow_reader {
     reader.text("event_time", topic.event_time);
     reader.whole("partitions", 1, partitions_max, topic.partitions);
     std::string role = "event";
-    reader.one_of("role", {"event", "table"}, role);
-    topic.role = role == "table" ? topic_role::table : topic_role::event;
+    reader.one_of("role", {"event", "table", "global"}, role);
+    topic.role = role == "table" ? topic_role::table : role == "global" ? topic_role::global : topic_role::event;
     reader.boolean("compact", topic.compact);
     reader.boolean("feedback", topic.feedback);
+    reader.boolean("rekey", topic.rekey);
+    reader.duration("rekey_retention", minute_ms, 366 * day_ms, topic.rekey_retention_ms);
     reader.boolean("log_append_time", topic.log_append_time);
     std::string framing = "confluent";
     reader.one_of("framing", {"confluent", "bare"}, framing);
@@ -191,7 +193,7 @@ class flow_reader {
       topic.schema =
           (std::filesystem::path(schema_folder_) / topic.schema).lexically_normal().string();
     }
-    if (topic.key.empty() && !topic.subject.empty()) topic.key = {topic.subject};
+    if (topic.key.empty() && !topic.subject.empty() && !topic.rekey) topic.key = {topic.subject};
     check_purpose_at(m.value.find("purpose"), topic.purpose);
     if (auto known = category_set::parse(topic.carries); !known) {
       document_.report(*m.value.find("carries"),
@@ -215,7 +217,7 @@ class flow_reader {
     label_of("key", topic.key_label);
     label_of("headers", topic.headers_label);
     reader.finish();
-    if (!topic.key_label.empty() && (!topic.key.empty() || !topic.subject.empty())) {
+    if (!topic.key_label.empty() && (!topic.key.empty() || (!topic.subject.empty() && !topic.rekey))) {
       document_.report(*labels.find("key"), what + ": its key is made of fields, whose labels in the schema hold; take \"key\" away here");
     }
   }

@@ -40,7 +40,11 @@ struct diagnostic {
 
 [[nodiscard]] std::string to_string(const diagnostic& d);
 
-enum class topic_role { event, table };
+/// A table's rows belong to the tasks of their partitions, those of a global one to every task.
+enum class topic_role { event, table, global };
+[[nodiscard]] constexpr std::string_view name(topic_role role) noexcept {
+  return role == topic_role::event ? "event" : role == topic_role::table ? "table" : "global";
+}
 
 /// What a flow says of one topic.
 struct topic_options {
@@ -55,6 +59,8 @@ struct topic_options {
   topic_role role = topic_role::event;
   bool compact = false;
   bool feedback = false;
+  bool rekey = false;           ///< not keyed by the subject: goes through an internal topic that is
+  std::int64_t rekey_retention_ms = 7 * std::int64_t{86'400'000};  ///< of that topic, since its records were written
   bool log_append_time = false;
   bool bare = false;            ///< record values without Confluent framing
   std::int64_t retention_ms = -1;

@@ -287,7 +287,7 @@ INSTANTIATE_TEST_SUITE_P(
         mistake{"UnknownKeyWithoutNearName", topic("zzzzzzzzzz: 1"),
                 ":3:23: unknown key \"zzzzzzzzzz\" of topic \"a\"; expected topic, schema, "
                 "subject, key, event_time, partitions, role, compact, "
-                "feedback, log_append_time, framing, retention, retention_size, carries, purpose, "
+                "feedback, rekey, rekey_retention, log_append_time, framing, retention, retention_size, carries, purpose, "
                 "recipient, labels or withhold"},
         mistake{"MissingName", "topics: {a: {schema: a.avsc}}\n",
                 ":1:1: the flow needs \"flow\": its name"},
@@ -316,7 +316,7 @@ INSTANTIATE_TEST_SUITE_P(
         mistake{"BooleanExpected", topic("compact: maybe"),
                 ":3:32: \"compact\" of topic \"a\" must be true or false, not \"maybe\""},
         mistake{"ChoiceExpected", topic("role: tabel"),
-                ":3:29: \"role\" of topic \"a\" must be event or table, not \"tabel\""},
+                ":3:29: \"role\" of topic \"a\" must be event, table or global, not \"tabel\""},
         mistake{"TextExpected", topic("subject: [a]"),
                 ":3:32: \"subject\" of topic \"a\" must be a text, not a list"},
         mistake{"ListExpected", topic("carries: {a: b}"),

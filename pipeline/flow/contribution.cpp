@@ -25,6 +25,10 @@ contribution::contribution(const graph& flow, const counts_layout& layout) : cou
   }
   first_output.push_back(size);
   if (const auto* dead = dead_letter_topic(flow)) size += static_cast<std::size_t>(dead->partitions);
+  for (const auto& rekey : flow.rekeys) {
+    first_output.push_back(size);
+    size += static_cast<std::size_t>(flow.sources[static_cast<std::size_t>(rekey.source)].topic.partitions);
+  }
   outputs.resize(size);
   next_offsets.assign(flow.sources.size(), -1);
   ages.resize(flow.sinks.size());
@@ -35,6 +39,8 @@ void contribution::clear() noexcept {
   for (auto& output : outputs) output.clear();
   for (auto& next : next_offsets) next = -1;
   for (auto& node : counts) node.clear();
+  forwarded.clear();
+  applied.clear();
   state.clear();
   records_in = records_out = dead_letters = steps = awaited_steps = 0;
   bytes = 0;
@@ -52,6 +58,11 @@ void contribution::add_to(epoch_changes& epoch, const graph& flow, std::int32_t 
   };
   for (std::size_t i = 0; i < flow.sinks.size(); ++i) produce(flow.sinks[i].topic, i);
   if (const auto* dead = dead_letter_topic(flow)) produce(*dead, flow.sinks.size());
+  for (std::size_t i = 0; i < flow.rekeys.size(); ++i) {
+    produce(flow.sources[static_cast<std::size_t>(flow.rekeys[i].source)].topic, flow.sinks.size() + 1 + i);
+  }
+  for (const auto& raw : forwarded) epoch.consumed.push_back({flow.rekeys[raw.rekey].raw.topic.topic, raw.partition, raw.next});
+  for (const auto& table : applied) epoch.consumed.push_back({flow.sources[table.source].topic.topic, table.partition, table.next});
   for (std::size_t i = 0; i < flow.sources.size(); ++i) {
     if (next_offsets[i] >= 0) epoch.consumed.push_back({flow.sources[i].topic.topic, partition, next_offsets[i]});
   }

@@ -31,7 +31,7 @@ struct timer_counts {
 struct contribution {
   explicit contribution(const graph& flow, const counts_layout& layout);
 
-  /// Output of a sink (or of the dead-letter topic, after the sinks) for one partition.
+  /// Output of a sink (or of the dead-letter topic, after the sinks, or of an internal topic, after that) for one partition.
   [[nodiscard]] record_batch_builder& output(std::size_t sink, std::int32_t partition) {
     return outputs[first_output[sink] + static_cast<std::size_t>(partition)];
   }
@@ -47,8 +47,22 @@ struct contribution {
   void add_to(epoch_changes& epoch, const graph& flow, std::int32_t partition);
 
   std::vector<record_batch_builder> outputs;
-  std::vector<std::size_t> first_output;      ///< per sink, then of the dead-letter topic
-  std::vector<std::int64_t> next_offsets;     ///< per source: the first offset not consumed
+  std::vector<std::size_t> first_output;      ///< per sink, then of the dead-letter topic, then per internal topic
+  std::vector<std::int64_t> next_offsets;     ///< per source: the first offset not consumed; -1: nothing, and of a global table
+  /// Of a topic that is rekeyed: the first offset not forwarded of a partition, which need not be the task's.
+  struct forwarded_to {
+    std::size_t rekey = 0;
+    std::int32_t partition = 0;
+    std::int64_t next = 0;
+  };
+  std::vector<forwarded_to> forwarded;
+  /// Of a global table: how far this task, which answers for the partition, has applied it.
+  struct applied_to {
+    std::size_t source = 0;
+    std::int32_t partition = 0;
+    std::int64_t next = 0;
+  };
+  std::vector<applied_to> applied;
   std::vector<node_counts> counts;
   std::vector<state_change> state;
   std::uint64_t records_in = 0;

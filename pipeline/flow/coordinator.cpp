@@ -35,7 +35,10 @@ group_request request_of(const graph& flow) {
   group_request request;
   request.group = flow.options.name;
   request.partitions = flow.partitions;
-  for (const auto& source : flow.sources) request.topics.push_back(source.topic.topic);
+  for (const auto& source : flow.sources) {
+    if (source.topic.role != topic_role::global) request.topics.push_back(source.topic.topic);
+  }
+  for (const auto& rekey : flow.rekeys) request.beside.emplace_back(rekey.raw.topic.topic, rekey.raw.topic.partitions);
   for (const auto& stage : flow.stages) {
     for (auto& name : store_names(stage)) request.stores.push_back(std::move(name));
   }
@@ -403,7 +406,14 @@ result<coordinator::rest> coordinator::at_rest() {
     if (!left) return tl::unexpected(left.error());
     if (*left > 0) return rest::busy;
   }
-  return found;
+  if (found != rest::idle || context_.flow->rekeys.empty()) return found;
+  std::vector<std::int32_t> owned;
+  for (const auto& t : tasks_) owned.push_back(t->partition());
+  std::sort(owned.begin(), owned.end());
+  auto taken = others_took_up(*context_.flow, *context_.on, owned);
+  if (!taken && taken.error().code == errc::unavailable) return rest::busy;
+  if (!taken) return tl::unexpected(taken.error());
+  return *taken ? rest::idle : rest::busy;
 }
 
 void coordinator::report(bool force) {

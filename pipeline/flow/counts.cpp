@@ -44,6 +44,8 @@ counts_layout::counts_layout(const graph& flow) : flow_(&flow) {
   }
   first_sink_ = size_;
   size_ += flow.sinks.size();
+  first_rekey_ = size_;
+  size_ += flow.rekeys.size();
 }
 
 std::vector<node_counts> counts_layout::make() const {
@@ -105,9 +107,12 @@ std::vector<port_counts> counts_layout::named(const std::vector<node_counts>& co
     all.back().port = std::move(port);
     all.back().table = table;
   };
+  for (std::size_t i = 0; i < flow_->rekeys.size(); ++i) {
+    take(counts[rekey(i)], {}, flow_->rekeys[i].raw.topic.name, "rekey", false);
+  }
   for (std::size_t i = 0; i < flow_->sources.size(); ++i) {
     const auto& topic = flow_->sources[i].topic;
-    take(counts[source(i)], {}, topic.name, "source", topic.role == topic_role::table);
+    take(counts[source(i)], {}, topic.name, "source", topic.role != topic_role::event);
   }
   for (std::size_t s = 0; s < flow_->stages.size(); ++s) {
     const auto& stage = flow_->stages[s];

@@ -57,7 +57,8 @@ struct node_counts {
   void clear() noexcept;
 };
 
-/// Where the counts of a graph's nodes stand in one flat vector: sources, then each stage's inputs, then sinks.
+/// Where the counts of a graph's nodes stand in one flat vector: sources, then each stage's inputs, then sinks, then what is
+/// forwarded to internal topics.
 class counts_layout {
  public:
   explicit counts_layout(const graph& flow);
@@ -67,6 +68,7 @@ class counts_layout {
     return first_input_[stage] + input;
   }
   [[nodiscard]] std::size_t sink(std::size_t i) const noexcept { return first_sink_ + i; }
+  [[nodiscard]] std::size_t rekey(std::size_t i) const noexcept { return first_rekey_ + i; }
   [[nodiscard]] std::vector<node_counts> make() const;
   /// The counts with their names, for people and programs. Names those that do not balance in `unbalanced`.
   [[nodiscard]] std::vector<port_counts> named(const std::vector<node_counts>& counts,
@@ -76,6 +78,7 @@ class counts_layout {
   const graph* flow_;
   std::vector<std::size_t> first_input_;
   std::size_t first_sink_ = 0;
+  std::size_t first_rekey_ = 0;
   std::size_t size_ = 0;
 };
 

@@ -73,11 +73,10 @@ void dead_letter_writer::fill(const letter& of, std::int64_t now_ms, bool with_b
   };
   put(cause, as_bytes(of.cause));
   put(stage, as_bytes(of.stage));
-  // A timer's rows that stand behind emitted ones come from no topic.
-  put(topic, as_bytes(of.source < 0 ? std::string_view() : flow_.sources[static_cast<std::size_t>(of.source)].topic.topic));
-  columns_[partition].append_int32(partition_);
+  put(topic, as_bytes(of.at.topic));
+  columns_[partition].append_int32(of.at.partition);
   const auto& record = *of.record;
-  columns_[offset].append_int64(record.offset);
+  columns_[offset].append_int64(of.at.offset);
   columns_[timestamp].append_int64(record.timestamp_ms);
   columns_[at].append_int64(now_ms);
   if (!record.has_value) {

@@ -119,7 +119,8 @@ void flow_rig::give(const std::string& name, const std::vector<std::string>& jso
     std::string key;
     for (const auto& k : of.key) key += (key.empty() ? "" : "|") + std::string(text_at(*arrays[place(k)], r));
     const auto partition =
-        of.subject.empty() ? 0 : murmur2_partition(bytes_at(*arrays[place(of.subject)], r), of.partitions);
+        of.rekey || of.role == topic_role::global ? murmur2_partition(as_bytes(key), of.partitions)
+        : of.subject.empty() ? 0 : murmur2_partition(bytes_at(*arrays[place(of.subject)], r), of.partitions);
     const auto at = of.event_time.empty() ? 1'000 : fixed_values<std::int64_t>(*arrays[place(of.event_time)])[r];
     record_batch_builder batch;
     const bytes_view value_view{value.data(), value.size()};

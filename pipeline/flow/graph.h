@@ -46,6 +46,14 @@ struct source_node {
   int subject_slot = -1;                    ///< in the edge's columns; -1: not personal
   int event_time_slot = -1;
   int edge_out = -1;
+  int rekey = -1;         ///< an internal topic: the index of what is forwarded to it
+  bool raw = false;       ///< what is forwarded from: keyed by anything
+};
+
+/// A topic whose records lie anywhere, and where they go so that a task has all of its subjects.
+struct rekey_node {
+  source_node raw;        ///< the topic as it is in the log; of its records only the subject is read
+  int source = -1;        ///< the internal topic, from which stages read them
 };
 
 struct stage_input {
@@ -65,6 +73,9 @@ struct stage_node {
   std::vector<int> emit_edges;   ///< per manifest output: edge of rows that `emit` makes; -1: none or nobody reads it
   int purpose_bit = -1;          ///< -1: not applied (no purpose, or its basis is not consent)
   bool authority = false;        ///< holds consent_authority/1
+  /// Per store of the manifest: it holds what a global table fills, is made anew at each start, and is in no epoch.
+  std::vector<bool> rebuilt;
+  [[nodiscard]] bool is_rebuilt(std::size_t store) const { return store < rebuilt.size() && rebuilt[store]; }
 };
 
 struct sink_node {
@@ -76,6 +87,7 @@ struct sink_node {
   int purpose_bit = -1;          ///< rows not allowed for it are dropped here
   bool original_bytes = false;   ///< edge unchanged and schema equal: forward as they came
   bool forward_headers = false;  ///< with the original bytes, since the source's topic says what its headers hold
+  std::vector<int> globals;      ///< sources that its rows were decided by and every task has: records say how far those were read
   /// Slots whose values are only for rows allowed for all of these purposes, as bits: what the sink's topic withholds.
   std::vector<std::pair<int, std::uint64_t>> withheld;
 };
@@ -83,7 +95,8 @@ struct sink_node {
 /// A flow that has been checked and can be run: everything resolved to indices. Immutable.
 struct graph {
   flow_options options;
-  std::vector<source_node> sources;  ///< tables before events
+  std::vector<source_node> sources;  ///< tables, events, global tables
+  std::vector<rekey_node> rekeys;
   std::vector<stage_node> stages;    ///< each after all that feed it
   std::vector<sink_node> sinks;
   std::vector<edge> edges;

@@ -93,15 +93,31 @@ class part_finder {
       }
     }
     check_withheld(part);
+    if (topic.role == topic_role::global && !topic.compact) {
+      parts_.warn(topic.at, "topic \"" + topic.name + "\" is a global table, which every worker reads from its beginning when it starts; "
+                                "keep it short with \"compact: true\"");
+    }
     for (const auto& key : topic.key) {
       // A key that stands for the subject was looked up under that name.
       if (topic.key.size() > 1 || key != topic.subject) (void)field_of(part, "key", key);
     }
+    if (topic.rekey) return check_rekey(topic);
     if (!topic.subject.empty() &&
         std::find(topic.key.begin(), topic.key.end(), topic.subject) == topic.key.end()) {
       parts_.report(place_of(topic, "key"),
                     "\"key\" of topic \"" + topic.name + "\" must hold its subject, field \"" +
                         topic.subject + "\": personal topics are partitioned by it");
+    }
+  }
+
+  void check_rekey(const topic_options& topic) {
+    const auto named = "topic \"" + topic.name + "\" has \"rekey: true\"";
+    if (topic.subject.empty()) {
+      parts_.report(place_of(topic, "rekey"), named + ", but no \"subject\" to key its records by; name the field");
+    }
+    if (topic.role != topic_role::event) {
+      parts_.report(place_of(topic, "rekey"), named + ", but is a table: what stands in it would no longer be applied before the events "
+                                                      "that follow it; key its records by their subject where they are made");
     }
   }
 
@@ -123,7 +139,7 @@ class part_finder {
         parts_.report(place_of(topic, option), named + ", which is its " +
                                                    (name == topic.subject ? "subject" : is_key ? "key" : "event time"));
       }
-      if (topic.role == topic_role::table) {
+      if (topic.role != topic_role::event) {
         parts_.report(place_of(topic, option), named + "; the host checks consent for events only, and the topic is a table");
       }
     }

@@ -164,7 +164,7 @@ class part_wiring {
 
   void make_sources() {
     const auto read = topics_read();
-    for (const auto role : {topic_role::table, topic_role::event}) {
+    for (const auto role : {topic_role::table, topic_role::event, topic_role::global}) {
       for (const auto t : read) {
         if (parts_.topics[t].options->role == role) make_source(t);
       }
@@ -204,7 +204,38 @@ class part_wiring {
     node.edge_out = made.index = add_edge(std::move(rows));
     use(node.edge_out, node.subject_slot);
     use(node.edge_out, node.event_time_slot);
+    if (topic.options->rekey) make_rekey(node, columns);
     flow_.sources.push_back(std::move(node));
+  }
+
+  /// Makes `node` read the internal topic.
+  void make_rekey(source_node& node, const std::vector<field>& columns) {
+    const auto subject = std::find_if(columns.begin(), columns.end(), [&](const field& f) { return f.name == node.topic.subject; });
+    if (subject == columns.end()) return;  // reported with the parts
+    rekey_node rekey;
+    rekey.source = static_cast<int>(flow_.sources.size());
+    rekey.raw.topic = node.topic;
+    rekey.raw.schema_of = node.schema_of;
+    rekey.raw.wanted = {subject->name};
+    rekey.raw.subject_slot = 0;
+    rekey.raw.raw = true;
+    edge rows;
+    rows.columns.push_back({*subject, -1, 0});
+    rekey.raw.edge_out = add_edge(std::move(rows));
+    node.rekey = static_cast<int>(flow_.rekeys.size());
+    // Records keep their own times in a header: by the log's, retention cannot take an old one away before it was read.
+    auto& inner = node.topic;
+    inner.topic = flow_.options.name + "-" + inner.name + "-rekey";
+    inner.compact = false;
+    inner.log_append_time = true;
+    inner.retention_ms = inner.rekey_retention_ms;
+    inner.retention_bytes = -1;
+    for (const auto& other : parts_.options->topics) {
+      if (other.topic != inner.topic) continue;
+      parts_.report(place_of(other, "topic"), "topic " + quoted(other.name) + " has the name of the internal topic of " + quoted(inner.name) +
+                                                  ", " + quoted(inner.topic) + "; give it another one");
+    }
+    flow_.rekeys.push_back(std::move(rekey));
   }
 
   int add_edge(edge e) {
@@ -269,12 +300,31 @@ class part_wiring {
       auto input = make_input(part, node, static_cast<int>(port), consented);
       if (input) node.inputs.push_back(*std::move(input));
     }
+    check_stores(part, node);
     node.emit_edges.assign(m.outputs.size(), -1);
     for (std::size_t output = 0; output < m.outputs.size(); ++output) {
       if (m.outputs[output].emitted)
         node.emit_edges[output] = make_emit_edge(part, m.outputs[output], consented);
     }
     flow_.stages.push_back(std::move(node));
+  }
+
+  /// Every task has all rows of a global table, each time it starts: what they fill is no part of the task's state.
+  void check_stores(const stage_part& part, stage_node& node) {
+    const auto is_global = [&](const std::string& port) {
+      const auto* options = input_of(*part.options, port);
+      const auto topic = options == nullptr ? std::nullopt : topic_index(options->from);
+      return topic && parts_.topics[*topic].options->role == topic_role::global;
+    };
+    for (const auto& store : node.of.stores) node.rebuilt.push_back(!store.filled_by.empty() && is_global(store.filled_by));
+    for (const auto& input : node.of.inputs) {
+      const bool fills = std::any_of(node.of.stores.begin(), node.of.stores.end(), [&](const auto& s) { return s.filled_by == input.name; });
+      if (!is_global(input.name) || fills) continue;
+      const auto* options = input_of(*part.options, input.name);
+      parts_.report(place_of(*options, "from"), "input " + quoted(input.name) + " of plugin " + quoted(node.of.id) +
+                                                    " cannot read a global table, such as " + quoted(options->from) +
+                                                    ": no store of its manifest is \"filled_by\" it; use \"role: table\"");
+    }
   }
 
   void check_ports(const stage_part& part) {
@@ -343,7 +393,13 @@ class part_wiring {
   bool check_role(const stage_options& stage, const manifest_input& declared,
                   const input_options& options) {
     const auto topic = topic_index(options.from);
-    const bool table = topic && parts_.topics[*topic].options->role == topic_role::table;
+    const auto role = topic ? parts_.topics[*topic].options->role : topic_role::event;
+    const bool table = role != topic_role::event;
+    if (role == topic_role::global && is_authority(parts_.stages[*stage_index(stage.name)].plugin.declared)) {
+      parts_.report(place_of(options, "from"), "stage " + quoted(stage.name) + " decides on consent by topic " + quoted(options.from) +
+                                                   ", a global table, which is not read further before each event; give the topic \"role: table\"");
+      return false;
+    }
     if (declared.role == input_role::table && !table) {
       parts_.report(place_of(options, "from"),
                     "input " + quoted(declared.name) + " of stage " + quoted(stage.name) +
@@ -572,6 +628,12 @@ class part_wiring {
                                                   ", but no consent authority stands before " + quoted(sink.from));
       }
     }
+    std::set<std::string> stages_seen, roots;
+    roots_of(sink.from, stages_seen, roots);
+    for (std::size_t i = 0; i < flow_.sources.size(); ++i) {
+      const auto& of = flow_.sources[i].topic;
+      if (of.role == topic_role::global && roots.contains(of.name)) node.globals.push_back(static_cast<int>(i));
+    }
     node.original_bytes = node.withheld.empty() && keeps_bytes(sink, node, *from);
     if (node.original_bytes) {
       const auto& source = flow_.sources[static_cast<std::size_t>(edge_at(from->index).source)];
@@ -642,15 +704,22 @@ class part_wiring {
 
   void check_partitions() {
     if (flow_.sources.empty()) return;
-    const auto& first = flow_.sources.front().topic;
+    // A topic that is rekeyed may have any number: its internal topic gets that of the others.
+    const auto keyed = std::find_if(flow_.sources.begin(), flow_.sources.end(), [](const auto& s) {
+      return s.rekey < 0 && s.topic.role != topic_role::global;
+    });
+    const auto& first = keyed == flow_.sources.end() ? flow_.sources.front().topic : keyed->topic;
     flow_.partitions = first.partitions;
-    for (const auto& s : flow_.sources) {
+    for (auto& s : flow_.sources) {
+      if (s.topic.role == topic_role::global) continue;
+      if (s.rekey >= 0) s.topic.partitions = flow_.partitions;
       if (s.topic.partitions == first.partitions) continue;
       parts_.report(place_of(s.topic, "partitions"),
                     "topic " + quoted(s.topic.name) + " has " + std::to_string(s.topic.partitions) +
                         " partitions, " + quoted(first.name) + " has " +
                         std::to_string(first.partitions) +
-                        ": tasks need the same number of each source");
+                        ": tasks need the same number of each source; recreate one, or add \"rekey: true\" "
+                        "where a topic of events should go through an internal topic");
     }
   }
 

@@ -21,6 +21,7 @@ constexpr std::size_t secret_bytes_max = 64 << 10;
 // A parked row holds its record and all its columns; it is read once again, so that a cache of many is of no use.
 constexpr std::string_view event_time_key = "e";
 constexpr store_limits parked_limits{1 << 20, 48 << 20};
+constexpr store_limits rebuilt_limits{1 << 20, 256 << 20};  // of one task
 
 std::string_view text(sonder_string s) { return {s.data, static_cast<std::size_t>(s.size)}; }
 bytes_view bytes(sonder_bytes b) { return {b.data, static_cast<std::size_t>(b.size)}; }
@@ -143,7 +144,7 @@ struct service_calls {
 
   static keyed_store* store(instance_services& s, std::uint32_t index) {
     if (!s.allowed()) return nullptr;
-    if (index < s.stage_.of.stores.size()) return s.stores_[index].get();
+    if (index < s.by_index_.size()) return s.by_index_[index];
     ++s.violations_;
     return nullptr;
   }
@@ -173,7 +174,7 @@ struct service_calls {
     auto& s = self(ctx);
     auto* to = store(s, store_index);
     if (to == nullptr || !key_fits(s, key)) return SONDER_FATAL;
-    if (value.size > value_bytes_max) {
+    if (value.size > value_bytes_max || !s.may_change(store_index)) {
       ++s.violations_;
       return SONDER_FATAL;
     }
@@ -183,6 +184,10 @@ struct service_calls {
     auto& s = self(ctx);
     auto* to = store(s, store_index);
     if (to == nullptr || !key_fits(s, key)) return SONDER_FATAL;
+    if (!s.may_change(store_index)) {
+      ++s.violations_;
+      return SONDER_FATAL;
+    }
     return said(s, to->erase(bytes(key)));
   }
 
@@ -279,7 +284,9 @@ struct service_calls {
 
 std::vector<std::string> store_names(const stage_node& stage) {
   std::vector<std::string> names;
-  for (const auto& store : stage.of.stores) names.push_back(stage.options.name + "." + store.name);
+  for (std::size_t i = 0; i < stage.of.stores.size(); ++i) {
+    if (!stage.is_rebuilt(i)) names.push_back(stage.options.name + "." + stage.of.stores[i].name);
+  }
   if (!stage.of.timers.empty()) names.push_back(stage.options.name + ".~timers");
   names.push_back(stage.options.name + ".~parked");
   return names;
@@ -292,6 +299,17 @@ instance_services::instance_services(const graph& flow, const stage_node& stage,
   for (const auto& name : names) {
     stores_.push_back(std::make_unique<keyed_store>(on, flow.options.name, name, partition,
                                                     &name == &names.back() ? parked_limits : store_limits{}));
+  }
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < stage.of.stores.size(); ++i) {
+    if (!stage.is_rebuilt(i)) {
+      by_index_.push_back(stores_[kept++].get());
+      continue;
+    }
+    // The database has nothing under its name: what is uncommitted is all of it.
+    rebuilt_.push_back(std::make_unique<keyed_store>(on, flow.options.name, stage.options.name + ".~" + stage.of.stores[i].name, partition,
+                                                     rebuilt_limits));
+    by_index_.push_back(rebuilt_.back().get());
   }
   parked_ = std::make_unique<parked_rows>(*stores_.back());
   if (!stage.of.timers.empty()) timers_ = std::make_unique<timer_table>(*stores_[stores_.size() - 2]);
@@ -307,14 +325,26 @@ instance_services::instance_services(const graph& flow, const stage_node& stage,
   host_ = {sizeof host_, SONDER_ABI_MAJOR, SONDER_ABI_MINOR, 0, 0, this, &service_calls::find};
 }
 
+/// What a global table fills is filled anew at each start; what it does not, is not: a call on its rows, which every task has, changes
+/// nothing else.
+bool instance_services::may_change(std::uint32_t store) const noexcept {
+  const auto& filled_by = stage_.of.stores[store].filled_by;
+  const auto port = input_ < 0 ? std::string_view() : std::string_view(stage_.of.inputs[static_cast<std::size_t>(input_)].name);
+  if (!filled_by.empty()) return filled_by == port;
+  return std::none_of(stage_.of.stores.begin(), stage_.of.stores.end(), [&](const auto& s) {
+    return s.filled_by == port && stage_.is_rebuilt(static_cast<std::size_t>(&s - stage_.of.stores.data()));
+  });
+}
+
 bool instance_services::allowed() noexcept {
   if (in_call_ && std::this_thread::get_id() == call_thread_) return true;
   ++violations_;
   return false;
 }
 
-void instance_services::begin_call(const row_space& space, const std::int32_t* rows, std::int64_t count,
+void instance_services::begin_call(int input, const row_space& space, const std::int32_t* rows, std::int64_t count,
                                    std::int64_t event_time_ms, std::int64_t processing_time_ms) {
+  input_ = input;
   space_ = &space;
   rows_ = rows;
   row_count_ = count;
@@ -323,6 +353,7 @@ void instance_services::begin_call(const row_space& space, const std::int32_t* r
   draws_.clear();
   failure_ = status{};
   for (auto& store : stores_) store->mark();
+  for (auto& store : rebuilt_) store->mark();
   if (timers_ != nullptr) timers_->mark();
   call_thread_ = std::this_thread::get_id();
   in_call_ = true;
@@ -336,6 +367,7 @@ void instance_services::end_call(bool keep) {
   }
   call_metrics_.clear();
   for (auto& store : stores_) store->roll_back();
+  for (auto& store : rebuilt_) store->roll_back();
   if (timers_ != nullptr) timers_->roll_back();
 }
 

@@ -75,7 +75,7 @@ class module_services {
   sonder_secrets_service secret_service_{};
 };
 
-/// The keyed stores of a stage, as epochs name them: the manifest's in its order, then the host's own.
+/// The keyed stores of a stage that epochs change, as they name them: the manifest's in its order, then the host's own.
 [[nodiscard]] std::vector<std::string> store_names(const stage_node& stage);
 
 struct store_figures {
@@ -95,7 +95,8 @@ class instance_services {
   [[nodiscard]] const sonder_host& host() const noexcept { return host_; }
 
   /// Opens a call on rows `base[first, first + count)` of `space`: a savepoint of every store.
-  void begin_call(const row_space& space, const std::int32_t* rows, std::int64_t count, std::int64_t event_time_ms,
+  /// `input`, an index in the manifest; -1: timers. A store that an input fills is changed by its calls alone.
+  void begin_call(int input, const row_space& space, const std::int32_t* rows, std::int64_t count, std::int64_t event_time_ms,
                   std::int64_t processing_time_ms);
   /// Keeps the effects of the call, or undoes them.
   void end_call(bool keep);
@@ -124,11 +125,15 @@ class instance_services {
  private:
   friend struct service_calls;
   [[nodiscard]] bool allowed() noexcept;
+  [[nodiscard]] bool may_change(std::uint32_t store) const noexcept;
 
   const graph& flow_;
   const stage_node& stage_;
   const module_services& module_;
-  std::vector<std::unique_ptr<keyed_store>> stores_;  ///< the manifest's, then the timers', then the parked rows'
+  std::vector<std::unique_ptr<keyed_store>> stores_;  ///< as `store_names`: the manifest's, then the timers', then the parked rows'
+  std::vector<std::unique_ptr<keyed_store>> rebuilt_;  ///< those that a global table fills: in no epoch
+  std::vector<keyed_store*> by_index_;                 ///< as in the manifest, of both kinds
+  int input_ = -1;                                     ///< of the call that runs
   std::unique_ptr<timer_table> timers_;
   std::unique_ptr<parked_rows> parked_;
   metric_changes metrics_;

@@ -237,7 +237,7 @@ status sink_writer::write(const row_space& space, edge_rows& in, batch_memory& m
     const auto space_row = base->rows[i];
     const std::int64_t row = found_[i];
     const auto& origin = space.record_of(space_row);
-    const auto headers = node_.forward_headers ? origin.headers : bytes_view{};
+    const auto headers = node_.forward_headers ? origin.headers : headers_;
     auto refused = make_key(row, origin);
     if (!refused) refused = make_value(row, origin);
     const bool keyed = key_from_ >= key_from::field || key_.size() > 0;

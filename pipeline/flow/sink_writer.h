@@ -10,6 +10,7 @@
 #include "flow/dead_letter_seal.h"
 #include "flow/graph.h"
 #include "flow/rows.h"
+#include "flow/source_reader.h"
 #include "flow/stage_runner.h"
 
 namespace sonder {
@@ -34,6 +35,9 @@ class sink_writer {
   /// Rows whose subject has not agreed to the sink's purpose are dropped; rows that the schema has no place for are buried.
   [[nodiscard]] status write(const row_space& space, edge_rows& in, batch_memory& memory, contribution& to, node_counts& counts,
                              const bury_fn& bury);
+  /// Encoded headers for all records from here on whose own are not forwarded: how far the global tables were read that decide on
+  /// them. To stay as they are until the next call.
+  void set_headers(bytes_view headers) noexcept { headers_ = headers; }
 
  private:
   [[nodiscard]] status bind(edge_rows& in, const row_base& base, batch_memory& memory);
@@ -60,6 +64,7 @@ class sink_writer {
   buffer key_made_;
   buffer value_;
   bytes_view original_;
+  bytes_view headers_;
   int subject_slot_ = -1;
   int time_slot_ = -1;
   bool time_in_micros_ = false;
@@ -73,7 +78,7 @@ class dead_letter_writer {
                                                                           const secret_box& secrets, std::int32_t partition);
 
   struct letter {
-    int source = -1;
+    record_place at;  ///< where an operator finds it; of a timer's row no topic
     const log_record* record = nullptr;
     std::string_view stage;
     std::string_view cause;

@@ -1,8 +1,10 @@
 #include "flow/source_reader.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "avro/framing.h"
+#include "flow/rekey.h"
 #include "observe/log.h"
 
 namespace sonder {
@@ -25,8 +27,24 @@ constexpr std::size_t writer_schemas_max = 64;  // per source: more than a topic
 
 source_reader::source_reader(const graph& flow, int source, log& from, schema_registry& schemas, std::int32_t partition,
                              logger* lines)
+    : source_reader(flow, flow.sources[static_cast<std::size_t>(source)], source, from, schemas, partition, lines) {}
+
+source_reader::source_reader(const graph& flow, const rekey_node& rekey, log& from, schema_registry& schemas, std::int32_t partition,
+                             logger* lines)
+    : source_reader(flow, rekey.raw, rekey.source, from, schemas, partition, lines) {}
+
+source_reader::source_reader(const graph& flow, int source, log& from, schema_registry& schemas, std::int32_t partition,
+                             logger* lines, const global_table& copy, buries_fn buries)
+    : source_reader(flow, source, from, schemas, partition, lines) {
+  copy_ = &copy;
+  buries_ = std::move(buries);
+  reached_.assign(static_cast<std::size_t>(copy.partitions()), 0);
+}
+
+source_reader::source_reader(const graph& flow, const source_node& node, int source, log& from, schema_registry& schemas,
+                             std::int32_t partition, logger* lines)
     : flow_(flow),
-      node_(flow.sources[static_cast<std::size_t>(source)]),
+      node_(node),
       source_(source),
       from_(from),
       schemas_(schemas),
@@ -35,6 +53,30 @@ source_reader::source_reader(const graph& flow, int source, log& from, schema_re
   std::vector<field> fields;
   for (const auto& column : flow.edges[static_cast<std::size_t>(node_.edge_out)].columns) fields.push_back(column.of);
   columns_ = columns(fields);
+  if (node_.topic.role == topic_role::table && node_.subject_slot >= 0) read_keys();
+}
+
+/// A tombstone has nothing but its key. What the flow does not say of keys is left to the stages: other platforms' have forms of
+/// their own, and a removal of consent must not be lost to a guess.
+void source_reader::read_keys() {
+  const auto& topic = node_.topic;
+  if (topic.key.size() == 1) {
+    keys_tell_subject_ = topic.key.front() == topic.subject && topic.where.contains("key");
+    return;
+  }
+  schema key;
+  key.type = avro_type::record;
+  key.name = "key";
+  for (const auto& name : topic.key) {
+    const auto* of = node_.schema_of->find_field(name);
+    if (of == nullptr) return;
+    key.fields.push_back({of->name, of->type, "", {}, sort_order::ascending, {}, {}});
+  }
+  auto plan = decode_plan::compile(key, key, {&topic.subject, 1});
+  if (!plan) return;
+  key_plan_ = std::make_unique<const decode_plan>(std::move(*plan));
+  key_columns_ = columns(key_plan_->fields());
+  keys_tell_subject_ = true;
 }
 
 std::int64_t source_reader::next_offset() const noexcept {
@@ -50,15 +92,63 @@ void source_reader::seek(std::int64_t offset) {
 result<bool> source_reader::fill(const fetch_limits& limits, bool& fetched) {
   if (waiting() > 0) return true;
   at_ = 0;
+  if (copy_ != nullptr) {
+    copy_->fetch(next_offset_, limits, block_, origins_);
+    next_offset_ = block_.next_offset;
+    return !block_.records.empty();
+  }
   if (auto ok = from_.fetch(node_.topic.topic, partition_, next_offset_, limits, block_); !ok) {
     return tl::unexpected(ok.error());
   }
   next_offset_ = std::max(next_offset_, block_.next_offset);
+  if (node_.rekey >= 0) bring_back();
   fetched = fetched || !block_.records.empty();
   return !block_.records.empty();
 }
 
+/// Records of an internal topic become what they were in the topic that they come from, but for their offset.
+void source_reader::bring_back() {
+  origins_.assign(block_.records.size(), {});
+  headers_.clear();
+  std::size_t bytes = 0;
+  for (const auto& record : block_.records) bytes += record.headers.size() + headers_overhead;
+  headers_.reserve_more(bytes);  // views into it are made below
+  for (std::size_t i = 0; i < block_.records.size(); ++i) {
+    auto& record = block_.records[i];
+    const auto start = headers_.size();
+    header_view first;
+    forwarded_record was;
+    if (!take_first_header(record.headers, first, headers_) || !read_forwarded(first, was)) {
+      headers_.set_size(start);
+      continue;
+    }
+    record.headers = {headers_.data() + start, headers_.size() - start};
+    record.has_key = was.has_key;
+    record.key = was.key;
+    record.timestamp_ms = was.timestamp_ms;
+    origins_[i] = {was.partition, was.offset};
+  }
+}
+
+bool source_reader::buries(const log_record& record) const {
+  const auto at = place_of(record);
+  return !buries_ || buries_({at.partition, at.offset});
+}
+
+record_place source_reader::place_of(const log_record& record) const noexcept {
+  const auto* first = block_.records.data();
+  const std::less<const log_record*> before;
+  const bool elsewhere = node_.rekey >= 0 || copy_ != nullptr;
+  if (elsewhere && !before(&record, first) && before(&record, first + block_.records.size())) {
+    const auto& was = origins_[static_cast<std::size_t>(&record - first)];
+    const auto& of = copy_ != nullptr ? node_ : flow_.rekeys[static_cast<std::size_t>(node_.rekey)].raw;
+    if (was.partition >= 0) return {of.topic.topic, was.partition, was.offset};
+  }
+  return {node_.topic.topic, partition_, record.offset};
+}
+
 result<std::int64_t> source_reader::end_offset() {
+  if (copy_ != nullptr) return end_seen_ = copy_->end();
   auto range = from_.offsets(node_.topic.topic, partition_);
   if (!range) return tl::unexpected(range.error());
   end_seen_ = range->end;
@@ -155,6 +245,19 @@ status source_reader::decode(const log_record& record, std::optional<source_refu
   return {};
 }
 
+/// A removal that lies in another partition than what it removes would never reach it.
+std::optional<host_cause> source_reader::check_tombstone(const log_record& record) {
+  if (!keys_tell_subject_ || !record.has_key) return std::nullopt;
+  auto subject = as_text(record.key);
+  if (key_plan_ != nullptr) {
+    key_columns_.clear();
+    if (key_plan_->decode(record.key, key_columns_)) return std::nullopt;  // of another form
+    subject = text_of(key_columns_[0], 0);
+  }
+  if (murmur2_partition(as_bytes(subject), node_.topic.partitions) != partition_) return host_cause::wrong_partition;
+  return std::nullopt;
+}
+
 namespace {
 
 /// What the host itself asks of a row that was decoded: a subject, its own partition, a time that can be.
@@ -183,11 +286,12 @@ struct row_check {
 
 row_check check_of(const graph& flow, const source_node& node, columns& decoded, std::int32_t partition, std::int64_t now_ms) {
   row_check check;
-  if (node.event_time_slot >= 0) check.times = &decoded[static_cast<std::size_t>(node.event_time_slot)];
+  if (node.event_time_slot >= 0 && !node.raw) check.times = &decoded[static_cast<std::size_t>(node.event_time_slot)];
   check.in_micros = check.times != nullptr && check.times->type().id == type_id::timestamp_us;
   if (node.subject_slot >= 0) check.subjects = &decoded[static_cast<std::size_t>(node.subject_slot)];
-  if (node.topic.role == topic_role::event) check.latest_ms = now_ms + flow.options.future_ms_max;
-  check.partitions = node.topic.partitions;
+  if (node.topic.role == topic_role::event && !node.raw) check.latest_ms = now_ms + flow.options.future_ms_max;
+  // What is forwarded may lie anywhere, and every task reads a global table.
+  check.partitions = node.raw || node.topic.role == topic_role::global ? 1 : node.topic.partitions;
   check.partition = partition;
   return check;
 }
@@ -216,10 +320,11 @@ void source_reader::warn_once(const log_record& record, const source_refusal& re
   std::string because(meaning(refused.cause));
   if (refused.wrong && last_ != nullptr && last_->plan != nullptr) because = last_->plan->describe(refused.wrong);
   if (refused.cause == host_cause::unreadable_schema && last_ != nullptr) because = last_->because;
+  const auto at = place_of(record);
   lines_->write(log_level::warning, "a record is dead-lettered; further ones like it in this partition are only counted",
-                {{"topic", node_.topic.topic},
-                 {"partition", static_cast<std::int64_t>(partition_)},
-                 {"offset", record.offset},
+                {{"topic", std::string(at.topic)},
+                 {"partition", static_cast<std::int64_t>(at.partition)},
+                 {"offset", at.offset},
                  {"cause", name(refused.cause)},
                  {"because", because}});
 }
@@ -239,6 +344,7 @@ status source_reader::take(std::int32_t rows_max, std::int64_t until_ms, std::in
   for (; at_ < end; ++at_) {
     const auto& record = block_.records[at_];
     if (record.timestamp_ms > until_ms && at_ > first) break;
+    if (copy_ != nullptr) reached_[static_cast<std::size_t>(origins_[at_].partition)] = origins_[at_].offset + 1;
     std::optional<source_refusal> refused;
     bytes_view body;
     if (const auto* plan = usual_plan(record, body)) {
@@ -251,13 +357,18 @@ status source_reader::take(std::int32_t rows_max, std::int64_t until_ms, std::in
       if (awaits_schema_) break;
     }
     auto event_time_ms = record.timestamp_ms;
-    if (!refused && record.has_value) {
-      if (const auto cause = check(static_cast<std::int64_t>(taken), event_time_ms)) {
+    if (!refused) {
+      const auto cause = record.has_value ? check(static_cast<std::int64_t>(taken), event_time_ms) : check_tombstone(record);
+      if (cause) {
         refused = source_refusal{*cause, {}};
         columns_.truncate(static_cast<std::int64_t>(taken));
       }
     }
     if (refused) [[unlikely]] {
+      if (!buries(record)) {
+        --counts.in;  // another task's, or an earlier run's
+        continue;
+      }
       counts.bury(refused->cause);
       warn_once(record, *refused);
       SONDER_TRY(bury(source_, record, name(refused->cause)));

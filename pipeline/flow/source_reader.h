@@ -11,6 +11,7 @@
 #include "avro/decode_plan.h"
 #include "avro/registry.h"
 #include "flow/counts.h"
+#include "flow/global_table.h"
 #include "flow/graph.h"
 #include "flow/rows.h"
 #include "log/log.h"
@@ -36,6 +37,13 @@ struct source_refusal {
   decode_error wrong;  ///< of `undecodable`
 };
 
+/// Where a record stands in the log: of one that was forwarded, where it stood before.
+struct record_place {
+  std::string_view topic;
+  std::int32_t partition = 0;
+  std::int64_t offset = 0;
+};
+
 /// One source topic in one task: fetches records of its partition and decodes them into columns.
 /// The first record that is refused for each cause, and each reason that its bytes are undecodable for, leaves a line in the log: where it is and what is wrong with it, in the
 /// schema's words and never the record's.
@@ -44,6 +52,14 @@ class source_reader {
  public:
   source_reader(const graph& flow, int source, log& from, schema_registry& schemas, std::int32_t partition,
                 logger* lines);
+  /// Of a topic that is forwarded.
+  source_reader(const graph& flow, const rekey_node& rekey, log& from, schema_registry& schemas, std::int32_t partition,
+                logger* lines);
+  /// Of a global table: its offsets are the copy's sequence numbers. Rows that cannot be used are buried only where `buries` says so:
+  /// every task reads them.
+  using buries_fn = std::function<bool(const global_table::place& at)>;
+  source_reader(const graph& flow, int source, log& from, schema_registry& schemas, std::int32_t partition,
+                logger* lines, const global_table& copy, buries_fn buries);
 
   /// Where the next record is taken up; -1 as long as `seek` was not called.
   [[nodiscard]] std::int64_t next_offset() const noexcept;
@@ -56,7 +72,16 @@ class source_reader {
   [[nodiscard]] std::size_t waiting() const noexcept { return block_.records.size() - at_; }
   /// The stable end of the partition.
   [[nodiscard]] result<std::int64_t> end_offset();
+  /// One past all that is or will be committed in the partition by what was committed before the call (`log::newest`).
+  [[nodiscard]] result<std::int64_t> newest() { return from_.newest(node_.topic.topic, partition_); }
+  [[nodiscard]] std::int32_t partition() const noexcept { return partition_; }
   [[nodiscard]] source_backlog backlog() const noexcept;
+  /// Of a global table: per partition, one past the last record that was taken up.
+  [[nodiscard]] const std::vector<std::int64_t>& reached() const noexcept { return reached_; }
+  /// False for a record of a global table for which another task answers, or for which this one did before.
+  [[nodiscard]] bool buries(const log_record& record) const;
+  /// Of a record of this source: one that was fetched, or a copy.
+  [[nodiscard]] record_place place_of(const log_record& record) const noexcept;
 
   /// Takes up to `rows_max` waiting records with a timestamp of at most `until_ms`: rows of `space`, columns of the topic's edge.
   /// Records that cannot become rows are buried and counted. Views last until the next call of `take` or `fill`.
@@ -73,9 +98,14 @@ class source_reader {
     host_cause refused = host_cause::unknown_schema;  ///< why there is no plan
     std::string because;                              ///< of `unreadable_schema`: what the reader cannot take
   };
+  source_reader(const graph& flow, const source_node& node, int source, log& from, schema_registry& schemas, std::int32_t partition,
+                logger* lines);
+  void bring_back();
   [[nodiscard]] result<const writer_plan*> plan_for(std::int32_t schema_id);
   [[nodiscard]] const decode_plan* usual_plan(const log_record& record, bytes_view& body) const noexcept;
   [[nodiscard]] status decode(const log_record& record, std::optional<source_refusal>& refused);
+  void read_keys();
+  [[nodiscard]] std::optional<host_cause> check_tombstone(const log_record& record);
   void warn_once(const log_record& record, const source_refusal& refused);
 
   const graph& flow_;
@@ -84,7 +114,12 @@ class source_reader {
   log& from_;
   schema_registry& schemas_;
   std::int32_t partition_;
+  const global_table* copy_ = nullptr;  ///< null where it reads the log
+  buries_fn buries_;
+  std::vector<std::int64_t> reached_;
   record_block block_;
+  std::vector<global_table::place> origins_;  ///< of the block's records, where they were forwarded, or in a global table's topic
+  buffer headers_;                            ///< of the same, as they were before
   std::size_t at_ = 0;
   std::int64_t next_offset_ = -1;
   std::int64_t end_seen_ = 0;
@@ -93,6 +128,10 @@ class source_reader {
   writer_plan unknown_;  ///< of an id that the registry may yet learn
   bool awaits_schema_ = false;
   columns columns_;
+  /// Of a table whose flow says what its keys are made of: how the subject is read from them. Null where a key is the subject.
+  std::unique_ptr<const decode_plan> key_plan_;
+  columns key_columns_;
+  bool keys_tell_subject_ = false;
   logger* lines_;                          ///< may be null
   std::array<bool, host_causes> told_{};                     ///< causes that have left their line
   std::array<bool, decode_reasons> told_undecodable_{};      ///< and reasons

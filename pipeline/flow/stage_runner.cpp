@@ -365,7 +365,7 @@ std::int32_t stage_runner::call_once(call& c, std::int64_t first, std::int64_t c
                        &call::emit,
                        &c};
   const auto violations = services_.violations();
-  services_.begin_call(*c.space, c.allowed->rows.data() + f, count, c.times->event_time_ms, c.times->processing_time_ms);
+  services_.begin_call(stage_.inputs[c.input].port, *c.space, c.allowed->rows.data() + f, count, c.times->event_time_ms, c.times->processing_time_ms);
   auto answer = watched(c, [&] { return module_.table().process(instance_, &batch, &output, &error); });
 
   answer = judge(c, answer, violations);
@@ -619,7 +619,7 @@ std::int32_t stage_runner::fire_once(call& c, const std::vector<due_timer>& due,
   std::vector<std::uint32_t> no_retries(count, 0);
   sonder_output output{sizeof output, 0, verdicts.data(), no_reasons.data(), no_retries.data(), nullptr, nullptr, &call::emit, &c};
   const auto violations = services_.violations();
-  services_.begin_call(*c.space, c.allowed->rows.data() + first, c.count, c.times->event_time_ms, c.times->processing_time_ms);
+  services_.begin_call(-1, *c.space, c.allowed->rows.data() + first, c.count, c.times->event_time_ms, c.times->processing_time_ms);
   auto answer = watched(c, [&] { return module_.table().fire(instance_, &fired, &output, &error); });
   answer = judge(c, answer, violations);
   services_.end_call(answer == SONDER_OK);

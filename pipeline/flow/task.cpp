@@ -24,6 +24,8 @@ void observe_batch(node_counts& counts, std::uint64_t rows, std::int64_t began_n
 }
 
 bool is_table(const source_node& source) { return source.topic.role == topic_role::table; }
+bool is_event(const source_node& source) { return source.topic.role == topic_role::event; }
+bool is_global(const source_node& source) { return source.topic.role == topic_role::global; }
 
 }  // namespace
 
@@ -53,12 +55,24 @@ status task::open() {
   sources_.clear();
   stages_.clear();
   sinks_.clear();
+  globals_.clear();
+  globals_there_ = globals_behind_ = false;
   for (std::size_t i = 0; i < flow_.sources.size(); ++i) {
+    if (is_global(flow_.sources[i])) {
+      SONDER_TRY(open_global(i));
+      continue;
+    }
     auto reader = std::make_unique<source_reader>(flow_, static_cast<int>(i), *context_.on, *context_.schemas, partition_, context_.lines);
     auto committed = context_.on->committed_of(flow_.options.name, flow_.sources[i].topic.topic, partition_);
     if (!committed) return tl::unexpected(committed.error());
     reader->seek(std::max<std::int64_t>(0, *committed));
     sources_.push_back(std::move(reader));
+  }
+  rekeyer_.reset();
+  if (!flow_.rekeys.empty()) {
+    auto forwards = rekeyer::open(flow_, *context_.on, *context_.schemas, *context_.layout, partition_, context_.lines);
+    if (!forwards) return tl::unexpected(forwards.error());
+    rekeyer_ = std::move(*forwards);
   }
   for (const auto& module : context_.modules) {
     auto runner = stage_runner::create(flow_, *module, *context_.on, partition_, context_.stop);
@@ -109,7 +123,11 @@ void task::seal() {
   seal_asked.store(false, std::memory_order_relaxed);
   take_in_commit();
   if (failed_ || sealed_.load(std::memory_order_relaxed) != nullptr || open_->empty()) return;
-  for (std::size_t i = 0; i < sources_.size(); ++i) open_->next_offsets[i] = sources_[i]->next_offset();
+  for (std::size_t i = 0; i < sources_.size(); ++i) {
+    if (!is_global(flow_.sources[i])) open_->next_offsets[i] = sources_[i]->next_offset();
+  }
+  seal_globals();
+  if (rekeyer_ != nullptr) rekeyer_->seal(*open_);
   keep_event_time();
   for (std::size_t i = 0; i < stages_.size(); ++i) {
     stages_[i]->services().seal(open_->state);
@@ -129,13 +147,18 @@ void task::keep_event_time() {
 result<std::int64_t> task::lag(bool tables) {
   std::int64_t sum = 0;
   for (std::size_t i = 0; i < sources_.size(); ++i) {
-    if (is_table(flow_.sources[i]) && !tables) continue;
+    if ((is_table(flow_.sources[i]) && !tables) || is_global(flow_.sources[i])) continue;
     if (flow_.sources[i].topic.feedback) continue;
     auto end = sources_[i]->end_offset();
+    // What any task has forwarded and committed is waited for, shown or not.
+    if (end && tables && flow_.sources[i].rekey >= 0) end = sources_[i]->newest();
     if (!end) return tl::unexpected(end.error());
     sum += std::max<std::int64_t>(0, *end - sources_[i]->next_offset());
   }
-  return sum;
+  if (rekeyer_ == nullptr) return sum;
+  auto raw = rekeyer_->lag();
+  if (!raw) return tl::unexpected(raw.error());
+  return sum + *raw;
 }
 
 std::uint64_t task::violations(std::size_t stage) const noexcept { return stages_[stage]->services().violations(); }
@@ -187,6 +210,21 @@ void task::note_block(block_reason why) {
 
 result<step_outcome> task::advance() {
   now_ms_ = context_.now_ms();
+  const auto steps_before = open_->steps;
+  if (!globals_.empty()) {
+    auto applied = apply_globals();
+    if (!applied) return tl::unexpected(applied.error());
+    if (*applied == tables_are::behind) return step_outcome::progressed;
+    if (*applied == tables_are::awaited) return open_->steps == steps_before ? step_outcome::idle : step_outcome::progressed;
+  }
+  if (rekeyer_ != nullptr) {
+    // One batch for each that is taken up: what is forwarded runs ahead of the stages no faster than they go.
+    const auto bury_raw = [&](const record_place& at, const log_record& record, std::string_view cause) {
+      return bury(at, record, "rekey", cause);
+    };
+    SONDER_TRY(rekeyer_->forward(rows_max_, now_ms_, *open_, bury_raw));
+    if (full()) return step_outcome::progressed;
+  }
 
   // Events first, then tables up to the end that is asked for after that: a decision that stood before an event was polled is
   // applied before the event is (design section 3, Merging). That may take several steps, in which no event is polled.
@@ -197,13 +235,12 @@ result<step_outcome> task::advance() {
   bool fetched = false;
   bool waiting = false;
   for (std::size_t i = 0; i < sources_.size() && room > 0; ++i) {
-    if (is_table(flow_.sources[i])) continue;
+    if (!is_event(flow_.sources[i])) continue;
     if (table_ends_.empty()) {
       if (auto has = sources_[i]->fill(event_fetch, fetched); !has) return tl::unexpected(has.error());
     }
     waiting = waiting || sources_[i]->waiting() > 0;
   }
-  const auto steps_before = open_->steps;
   if (fetched || !waiting || parked_due || !table_ends_.empty()) {
     auto applied = apply_tables();
     if (!applied) return tl::unexpected(applied.error());
@@ -219,7 +256,7 @@ result<step_outcome> task::advance() {
     std::size_t next = sources_.size();
     std::int64_t until_ms = INT64_MAX;
     for (std::size_t i = 0; i < sources_.size(); ++i) {
-      if (is_table(flow_.sources[i]) || sources_[i]->waiting() == 0) continue;
+      if (!is_event(flow_.sources[i]) || sources_[i]->waiting() == 0) continue;
       const auto head = sources_[i]->head_timestamp_ms();
       if (next == sources_.size() || head < sources_[next]->head_timestamp_ms()) {
         if (next != sources_.size()) until_ms = std::min(until_ms, sources_[next]->head_timestamp_ms());
@@ -282,9 +319,9 @@ status task::run_batch(std::size_t source, std::int32_t rows_max, std::int64_t u
   if (sources_[source]->awaits_schema() && counts.in == in_before) return {};
   observe_batch(counts, counts.in - in_before, began_ns);
   ++open_->steps;
-  if (!node.topic.feedback) ++open_->awaited_steps;
-  if (!is_table(node)) {
-    open_->records_in += counts.in - in_before;
+  if (!node.topic.feedback && !is_global(node)) ++open_->awaited_steps;
+  if (is_event(node)) {
+    if (node.rekey < 0) open_->records_in += counts.in - in_before;
     auto newest_ms = event_time_ms_;
     for (const auto t : space_.event_time_ms) newest_ms = std::max(newest_ms, t);
     event_time_ms_ = newest_ms;
@@ -365,13 +402,20 @@ status task::run_emitted(const emitted_rows& rows, const row_space& from, const 
 }
 
 status task::bury(int source, const log_record& record, std::string_view stage, std::string_view cause) {
+  if (source >= 0 && !sources_[static_cast<std::size_t>(source)]->buries(record)) return {};
+  // A timer's rows that stand behind emitted ones come from no topic.
+  const auto at = source < 0 ? record_place{{}, partition_, record.offset} : sources_[static_cast<std::size_t>(source)]->place_of(record);
+  return bury(at, record, stage, cause);
+}
+
+status task::bury(const record_place& at, const log_record& record, std::string_view stage, std::string_view cause) {
   if (dead_letters_ == nullptr) {
-    const auto topic = source < 0 ? std::string("a timer") : flow_.sources[static_cast<std::size_t>(source)].topic.name;
-    return fail(errc::invalid, topic + "[" + std::to_string(partition_) +
-                                   "]@" + std::to_string(record.offset) + ", " + std::string(stage) + ": " + std::string(cause) +
+    const auto topic = at.topic.empty() ? std::string("a timer") : std::string(at.topic);
+    return fail(errc::invalid, topic + "[" + std::to_string(at.partition) + "]@" + std::to_string(at.offset) + ", " + std::string(stage) +
+                                   ": " + std::string(cause) +
                                    "; the flow has no dead-letter topic, so it stops: add one or mend the record");
   }
-  return dead_letters_->write({source, &record, stage, cause}, now_ms_, *open_);
+  return dead_letters_->write({at, &record, stage, cause}, now_ms_, *open_);
 }
 
 }  // namespace sonder

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "flow/contribution.h"
+#include "flow/rekey.h"
 #include "flow/sink_writer.h"
 #include "flow/source_reader.h"
 #include "flow/stage_runner.h"
@@ -27,6 +28,7 @@ struct task_context {
   std::vector<std::unique_ptr<stage_module>> modules;           ///< per stage
   std::vector<std::shared_ptr<const sink_plan>> sinks;          ///< per sink
   std::vector<std::vector<std::pair<int, int>>> stage_inputs;   ///< per edge: (stage, input) that it feeds
+  std::vector<std::unique_ptr<global_table>> globals;           ///< per source: this process's copy of a global table; else null
   std::vector<std::vector<int>> sinks_of;                       ///< per edge: sinks that it feeds
   bool consent_can_be_asked = true;                             ///< about a subject and a time, with no event at hand
   logger* lines = nullptr;                                      ///< may be null
@@ -88,6 +90,7 @@ class task {
   [[nodiscard]] const std::shared_ptr<call_watch>& watch() const noexcept { return watch_; }
   /// What stands before the task, as far as it has looked; asks the log for nothing.
   [[nodiscard]] source_backlog backlog(std::size_t source) const noexcept { return sources_[source]->backlog(); }
+  [[nodiscard]] source_backlog rekey_backlog(std::size_t rekey) const noexcept { return rekeyer_->backlog(rekey); }
   /// Why the last step took nothing up.
   [[nodiscard]] block_reason blocked_by() const noexcept { return blocked_by_; }
   [[nodiscard]] instance_services& services(std::size_t stage) noexcept { return stages_[stage]->services(); }
@@ -108,6 +111,10 @@ class task {
   void note_block(block_reason why);
   enum class tables_are { applied, behind, awaited };
   [[nodiscard]] result<tables_are> apply_tables();
+  [[nodiscard]] status open_global(std::size_t source);
+  [[nodiscard]] result<tables_are> apply_globals();
+  void note_globals();
+  void seal_globals();
   [[nodiscard]] status run_batch(std::size_t source, std::int32_t rows_max, std::int64_t until_ms);
   [[nodiscard]] status run_edge(int edge, row_space& space, edge_rows& rows, const batch_times& times);
   [[nodiscard]] status run_stage(std::size_t stage, std::size_t input, row_space& space, edge_rows& rows, const batch_times& times,
@@ -125,15 +132,27 @@ class task {
   [[nodiscard]] status keep_agreed(std::size_t stage, std::vector<due_timer>& due);
   [[nodiscard]] status run_emitted(const emitted_rows& rows, const row_space& from, const batch_times& times);
   [[nodiscard]] status bury(int source, const log_record& record, std::string_view stage, std::string_view cause);
+  [[nodiscard]] status bury(const record_place& at, const log_record& record, std::string_view stage, std::string_view cause);
 
   task_context& context_;
   const graph& flow_;
   std::int32_t partition_;
   std::atomic<bool> owned_{false};
   std::vector<std::unique_ptr<source_reader>> sources_;
+  std::unique_ptr<rekeyer> rekeyer_;  ///< null where nothing is forwarded
   std::vector<std::unique_ptr<stage_runner>> stages_;
   std::vector<std::unique_ptr<sink_writer>> sinks_;
   std::unique_ptr<dead_letter_writer> dead_letters_;
+  /// A global table in this task.
+  struct global_source {
+    std::size_t source = 0;
+    std::vector<std::int64_t> ends;       ///< to be reached before the first event
+    std::vector<std::int64_t> committed;  ///< per partition: applied in an epoch, by the task that answers for it
+  };
+  std::vector<global_source> globals_;
+  bool globals_there_ = false;    ///< all of them are as far as was asked for at the start
+  bool globals_behind_ = false;   ///< the step before did not get to their ends
+  std::vector<buffer> globals_headers_;  ///< per sink
   std::unique_ptr<contribution> open_;
   std::unique_ptr<contribution> other_;  ///< sealed, or ready to be the next open one
   std::atomic<contribution*> sealed_{nullptr};

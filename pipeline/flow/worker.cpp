@@ -33,6 +33,10 @@ status prepare_topics(const graph& flow, log& on) {
   for (const auto& topic : flow.options.topics) {
     if (auto ok = on.create_topic(as_topic_config(topic)); !ok) return tl::unexpected(ok.error().at(to_string(topic.at)));
   }
+  for (const auto& rekey : flow.rekeys) {
+    const auto& inner = flow.sources[static_cast<std::size_t>(rekey.source)].topic;
+    if (auto ok = on.create_topic(as_topic_config(inner)); !ok) return tl::unexpected(ok.error().at(to_string(inner.at)));
+  }
   return {};
 }
 
@@ -40,7 +44,8 @@ status prepare_topics(const graph& flow, log& on) {
 status register_schemas(const graph& flow, schema_registry& schemas) {
   for (const auto& source : flow.sources) {
     if (source.topic.bare) continue;
-    auto id = schemas.register_schema(source.topic.topic + "-value", *source.schema_of);
+    const auto& named = source.rekey < 0 ? source : flow.rekeys[static_cast<std::size_t>(source.rekey)].raw;
+    auto id = schemas.register_schema(named.topic.topic + "-value", *source.schema_of);
     if (!id) return tl::unexpected(id.error());
   }
   return {};
@@ -131,6 +136,10 @@ status start_tasks(task_context& context, std::shared_ptr<const graph> flow, log
   context.layout = std::make_unique<const counts_layout>(*context.flow);
   context.now_ms = options.clock ? options.clock : std::function<std::int64_t()>(&system_now_ms);
   wire(context);
+  for (const auto& source : context.flow->sources) {
+    const bool global = source.topic.role == topic_role::global;
+    context.globals.push_back(global ? std::make_unique<global_table>(on, source.topic) : nullptr);
+  }
   context.consent_can_be_asked = consent_can_be_asked(*context.flow);
   return make_modules(context, options.lines);
 }

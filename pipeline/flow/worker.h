@@ -25,7 +25,7 @@ class metrics;
 /// For each: in = passed + dropped + dead_lettered.
 struct port_counts {
   std::string node;   ///< stage, or topic for sources and sinks
-  std::string port;   ///< input port; "source" or "sink"
+  std::string port;   ///< input port; "source" or "sink"; "rekey" of a topic that is read to be forwarded
   bool table = false; ///< rows of a table, counted apart from events
   std::uint64_t in = 0;
   std::uint64_t passed = 0;
@@ -39,8 +39,8 @@ struct port_counts {
 
 struct run_summary {
   std::string flow;
-  std::vector<port_counts> ports;   ///< sources, then stages in order, then sinks
-  std::uint64_t records_in = 0;     ///< event records consumed
+  std::vector<port_counts> ports;   ///< topics that are rekeyed, sources, stages in order, sinks
+  std::uint64_t records_in = 0;     ///< event records consumed, counted where they come in
   std::uint64_t records_out = 0;    ///< records appended to sinks
   std::uint64_t epochs_committed = 0;
   std::uint64_t epochs_discarded = 0;

@@ -53,16 +53,20 @@ void worker_metrics::make_nodes() {
     }
   }
   for (const auto& sink : flow.sinks) nodes_.push_back(make_node(sink.topic.name, "sink", {}));
+  for (const auto& rekey : flow.rekeys) nodes_.push_back(make_node(rekey.raw.topic.name, "rekey", {}));
 }
 
 void worker_metrics::make_gauges() {
   const auto& flow = *context_.flow;
+  const auto add = [&](const std::string& topic, std::string_view role) {
+    sources_.push_back({&to_.gauge_of(metric::source_waiting, {topic}), &to_.gauge_of(metric::source_lag, {topic, role}),
+                        &to_.gauge_of(metric::source_lag_seconds, {topic, role})});
+  };
   for (const auto& source : flow.sources) {
-    const std::string_view role = source.topic.role == topic_role::table ? "table" : "event";
-    sources_.push_back({&to_.gauge_of(metric::source_waiting, {source.topic.name}),
-                        &to_.gauge_of(metric::source_lag, {source.topic.name, role}),
-                        &to_.gauge_of(metric::source_lag_seconds, {source.topic.name, role})});
+    // An internal topic stands beside the one that it is filled from, under its own name.
+    add(source.rekey < 0 ? source.topic.name : source.topic.topic, name(source.topic.role));
   }
+  for (const auto& rekey : flow.rekeys) add(rekey.raw.topic.name, "event");
   for (const auto& stage : flow.stages) {
     const auto& name_of = stage.options.name;
     for (const auto& full : store_names(stage)) {
@@ -187,6 +191,7 @@ void worker_metrics::sample(task& t) {
   figures.blocked_by = t.blocked_by();
   figures.parked = t.parked();
   for (std::size_t i = 0; i < flow.sources.size(); ++i) figures.sources.push_back(t.backlog(i));
+  for (std::size_t i = 0; i < flow.rekeys.size(); ++i) figures.sources.push_back(t.rekey_backlog(i));
   for (std::size_t s = 0; s < flow.stages.size(); ++s) {
     auto& services = t.services(s);
     for (std::size_t i = 0; i < store_names(flow.stages[s]).size(); ++i) figures.stores.push_back(services.store(i));

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "record/result.h"
@@ -15,6 +16,8 @@ struct group_request {
   std::vector<std::string> topics;  ///< co-partitioned sources: a task is one partition of each
   std::vector<std::string> stores;  ///< keyed state that epochs of this group change
   std::int32_t partitions = 0;      ///< of every topic: the number of tasks
+  /// Topics, each with the number of its partitions, that tasks read as well, but the group does not give out.
+  std::vector<std::pair<std::string, std::int32_t>> beside = {};
 };
 
 /// What became of a worker's place in its group.

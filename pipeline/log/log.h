@@ -84,6 +84,13 @@ class log {
   [[nodiscard]] virtual result<std::vector<topic_config>> topics() = 0;
   [[nodiscard]] virtual result<offset_range> offsets(std::string_view topic,
                                                      std::int32_t partition) = 0;
+  /// One past the newest record or marker, whether or not its epoch is committed and shown: what was committed before the call
+  /// lies before it, even where `offsets().end` follows a moment later.
+  [[nodiscard]] virtual result<std::int64_t> newest(std::string_view topic, std::int32_t partition) {
+    auto range = offsets(topic, partition);
+    if (!range) return tl::unexpected(range.error());
+    return range->end;
+  }
   /// The first offset whose record has a timestamp of at least `timestamp_ms`, or the end.
   [[nodiscard]] virtual result<std::int64_t> offset_at(std::string_view topic,
                                                        std::int32_t partition,

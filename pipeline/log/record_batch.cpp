@@ -181,6 +181,36 @@ void encode_headers(std::span<const header_view> headers, buffer& to) {
   to.set_size(static_cast<std::size_t>(at - to.data()));
 }
 
+void encode_headers_after(const header_view& first, bytes_view rest, buffer& to) {
+  cursor in{rest.data(), rest.data() + rest.size()};
+  std::uint64_t others = 0;
+  if (!in.varint(others)) in.at = in.end;
+  const auto behind = static_cast<std::size_t>(in.end - in.at);
+  to.reserve_more(first.key.size() + first.value.size() + behind + 3 * varint_bytes_max);
+  auto* const start = to.data() + to.size();
+  auto* at = put_varint(start, others + 1);
+  at = put_bytes(at, {reinterpret_cast<const std::uint8_t*>(first.key.data()), first.key.size()});
+  at = put_bytes(at, first.value);
+  if (behind > 0) std::memcpy(at, in.at, behind);
+  to.set_size(to.size() + static_cast<std::size_t>(at - start) + behind);
+}
+
+bool take_first_header(bytes_view headers, header_view& first, buffer& to) {
+  cursor in{headers.data(), headers.data() + headers.size()};
+  std::uint64_t count = 0;
+  bytes_view key;
+  if (!in.varint(count) || count == 0 || !in.bytes(key) || !in.bytes(first.value)) return false;
+  first.key = {reinterpret_cast<const char*>(key.data()), key.size()};
+  if (count == 1) return true;
+  const auto behind = static_cast<std::size_t>(in.end - in.at);
+  to.reserve_more(behind + varint_bytes_max);
+  auto* const start = to.data() + to.size();
+  auto* const at = put_varint(start, count - 1);
+  if (behind > 0) std::memcpy(at, in.at, behind);
+  to.set_size(to.size() + static_cast<std::size_t>(at - start) + behind);
+  return true;
+}
+
 // ---- building ----
 
 void record_batch_builder::clear() noexcept {

@@ -42,6 +42,12 @@ class header_cursor {
 
 void encode_headers(std::span<const header_view> headers, buffer& to);
 
+/// Appends the headers of a record to `to`, `first` before those of `rest`.
+void encode_headers_after(const header_view& first, bytes_view rest, buffer& to);
+/// Takes the first header off: `first`, and the others as they were, appended to `to`, or nothing where it was the only one.
+/// False, and nothing is done, if there is none.
+[[nodiscard]] bool take_first_header(bytes_view headers, header_view& first, buffer& to);
+
 /// What stands before the records of a batch: 48 bytes, little endian, in this order after magic
 /// 0xB5, version 1, flags and a zero byte; the last field is xxh3 of the records, then of the
 /// fields before it seeded with that.

@@ -183,6 +183,29 @@ TEST(RecordBatch, NamesANewerVersion) {
             "record batch: version 9 is newer than this program, which knows 1");
 }
 
+TEST(RecordBatch, PutsAHeaderBeforeOthersAndTakesItOffAgain) {
+  buffer given;
+  const header_view headers[] = {{"a", as_bytes("1")}, {"b", as_bytes("")}};
+  encode_headers(headers, given);
+  const bytes_view others{given.data(), given.size()};
+  for (const auto& rest : {others, bytes_view{}}) {
+    buffer all;
+    all.append("x", 1);
+    encode_headers_after({"first", as_bytes("0")}, rest, all);
+    header_view first;
+    buffer left;
+    ASSERT_TRUE(take_first_header({all.data() + 1, all.size() - 1}, first, left));
+    EXPECT_EQ(first.key, "first");
+    EXPECT_EQ(as_text(first.value), "0");
+    EXPECT_EQ(as_text({left.data(), left.size()}), as_text(rest));
+  }
+  header_view first;
+  buffer left;
+  EXPECT_FALSE(take_first_header({}, first, left));
+  for (std::size_t size = 0; size < 4; ++size) EXPECT_FALSE(take_first_header(others.first(size), first, left)) << size;
+  EXPECT_EQ(left.size(), 0U);
+}
+
 TEST(RecordBatch, WalksHeaders) {
   buffer encoded;
   const header_view headers[] = {{"a", as_bytes("1")}, {"b", as_bytes("")}, {"a", as_bytes("2")}};

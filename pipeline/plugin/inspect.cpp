@@ -121,7 +121,7 @@ void print_rest(const manifest& of, std::string& to) {
   table stores;
   for (const auto& s : of.stores) {
     stores.add({s.name, s.key + " -> " + s.value, "version " + std::to_string(s.version),
-                s.personal ? "personal" : "not personal", s.doc});
+                s.personal ? "personal" : "not personal", s.filled_by.empty() ? "" : "filled by " + s.filled_by, s.doc});
   }
   if (!of.stores.empty()) to += "stores\n";
   stores.print(to, "  ");
@@ -210,6 +210,7 @@ ordered_json stores_json(const manifest& of) {
                     {"value", type_json(s.value)},
                     {"version", s.version},
                     {"personal", s.personal}});
+    if (!s.filled_by.empty()) made.back()["filled_by"] = s.filled_by;
   }
   return made;
 }

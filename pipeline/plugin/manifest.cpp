@@ -334,7 +334,7 @@ std::string store_type(const place& of) {
 void stores(const place& root, manifest& made) {
   unique_names once;
   for (const auto& entry : root.list("stores")) {
-    entry.object({"name", "key", "value", "personal"}, {"doc", "version"});
+    entry.object({"name", "key", "value", "personal"}, {"doc", "version", "filled_by"});
     manifest_store store;
     store.name = entry["name"].name();
     once.add(entry["name"], store.name);
@@ -344,6 +344,12 @@ void stores(const place& root, manifest& made) {
     if (entry.has("version"))
       store.version = static_cast<std::uint32_t>(entry["version"].number(1, store_version_max));
     store.personal = entry.truth_or("personal", true);
+    if (entry.has("filled_by")) {
+      store.filled_by = entry["filled_by"].name();
+      const auto port = made.input(store.filled_by);
+      if (port < 0 || made.inputs[static_cast<std::size_t>(port)].role != input_role::table)
+        entry["filled_by"].refuse("names no input of role table");
+    }
     made.stores.push_back(std::move(store));
   }
 }

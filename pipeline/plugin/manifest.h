@@ -70,6 +70,7 @@ struct manifest_store {
   std::string value;
   std::uint32_t version = 1;
   bool personal = true;
+  std::string filled_by;  ///< a table input: only its calls change the store; empty: any call may
 };
 
 enum class manifest_metric_type : std::uint8_t { counter, gauge };

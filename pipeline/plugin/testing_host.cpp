@@ -82,7 +82,7 @@ struct host::parts {
     if (instance != nullptr) library->calls().instance_destroy(instance);
     instance = nullptr;
     auto error = empty_error();
-    services.begin_call(&no_rows);
+    services.begin_call(&no_rows, -1);
     const auto answer =
         library->calls().instance_create(module, services.instance_host(), &instance, &error);
     services.end_call(answer == SONDER_OK);
@@ -109,11 +109,11 @@ struct host::parts {
 
   /// Runs `body`, which calls the plugin, as one savepoint.
   template <class Body>
-  call_outcome savepoint(const std::vector<testing_services::row_origin>& origins,
+  call_outcome savepoint(int input, const std::vector<testing_services::row_origin>& origins,
                          call_output& output, Body body) {
     call_outcome made;
     auto error = empty_error();
-    services.begin_call(&origins);
+    services.begin_call(&origins, input);
     const auto said = [&] {
       const inside_plugin inside(*this);
       return body(error);
@@ -145,7 +145,7 @@ struct host::parts {
     services.event_time_ms = std::max(services.event_time_ms, batch.greatest_event_time_ms());
     const auto* lent =
         batch.lend(static_cast<std::uint32_t>(at), std::exchange(cancel_next, false));
-    auto made = savepoint(origins, output, [&](sonder_error& error) {
+    auto made = savepoint(static_cast<int>(at), origins, output, [&](sonder_error& error) {
       const auto answer = library->calls().process(instance, lent, output.raw(), &error);
       // Ahead of any look at the columns: they may not be views of what was lent.
       batch.take_back();
@@ -378,7 +378,7 @@ call_outcome host::parts::fire(std::uint32_t timer,
   const sonder_due_timers due{sizeof due,   timer,       rows,
                               at_ms.data(), tags.data(), payload_views.data()};
   call_output output(declared, nullptr, rows, false, services, options.purposes);
-  auto made = savepoint(of_rows, output, [&](sonder_error& error) {
+  auto made = savepoint(-1, of_rows, output, [&](sonder_error& error) {
     return library->calls().fire(instance, &due, output.raw(), &error);
   });
   output.release_all();

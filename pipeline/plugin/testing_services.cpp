@@ -74,17 +74,24 @@ struct testing_service_calls {
     *found = 1;
     return SONDER_OK;
   }
+  /// A store that a table fills is changed by that table's calls alone.
+  static bool state_changes(testing_services& s, std::uint32_t store) {
+    const auto& of = s.of_.stores[store];
+    if (of.filled_by.empty() || s.of_.input(of.filled_by) == s.input_) return true;
+    s.violation("state/1: store " + of.name + " is filled by input " + of.filled_by + ", and changed by another call");
+    return false;
+  }
   static std::int32_t state_put(void* ctx, std::uint32_t store, sonder_bytes key,
                                 sonder_bytes value) {
     auto& s = self(ctx);
-    if (!state_usable(s, store, key) || value.size > testing_services::value_bytes_max)
+    if (!state_usable(s, store, key) || value.size > testing_services::value_bytes_max || !state_changes(s, store))
       return SONDER_FATAL;
     s.change(store, owned(key), owned(value));
     return SONDER_OK;
   }
   static std::int32_t state_erase(void* ctx, std::uint32_t store, sonder_bytes key) {
     auto& s = self(ctx);
-    if (!state_usable(s, store, key)) return SONDER_FATAL;
+    if (!state_usable(s, store, key) || !state_changes(s, store)) return SONDER_FATAL;
     s.change(store, owned(key), std::nullopt);
     return SONDER_OK;
   }
@@ -242,7 +249,8 @@ void testing_services::change(std::uint32_t store, std::string key,
   }
 }
 
-void testing_services::begin_call(const std::vector<row_origin>* rows) {
+void testing_services::begin_call(const std::vector<row_origin>* rows, int input) {
+  input_ = input;
   rows_ = rows;
   draws_.assign(rows->size(), 0);
   call_thread_ = std::this_thread::get_id();

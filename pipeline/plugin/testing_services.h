@@ -38,8 +38,9 @@ class testing_services {
     std::string subject;
     std::uint64_t position = 0;
   };
-  /// Between these the plugin may use the services; `rows` lives until `end_call`.
-  void begin_call(const std::vector<row_origin>* rows);
+  /// Between these the plugin may use the services; `rows` lives until `end_call`. `input`, an index in the manifest: the rows' own;
+  /// -1: timers, or none.
+  void begin_call(const std::vector<row_origin>* rows, int input);
   void end_call(bool keep);
   /// True inside of a call, on its thread; writes a violation down otherwise.
   [[nodiscard]] bool may_serve(const char* service);
@@ -87,6 +88,7 @@ class testing_services {
 
   const manifest& of_;
   const testing::host_options& options_;
+  int input_ = -1;
   std::thread::id call_thread_;
   bool in_call_ = false;
   const std::vector<row_origin>* rows_ = nullptr;

@@ -7,6 +7,7 @@ random time. A last one runs to the end. Then:
     count that the stage `tally` keeps in its store numbers the subject's entries 1, 2, 3 ... without gap or repeat;
   - each row that `remind` asked to have again was offered as often as it asked, and came out, or was buried, once;
   - each fifth entry of a subject emitted one row, and each timer whose time came in its partition fired once; the others are set;
+  - each third seed has a journal that is keyed by another rule than the flow's, and whose events wish for nothing;
   - the stores, with timers and parked rows, and the consumed offsets equal those of one run that nothing disturbed.
 SONDER_CRASH_SEEDS (default 200) says how many seeds, SONDER_CRASH_SEED the first. A failing seed is printed and reproduces.
 """
@@ -16,7 +17,7 @@ BUILD = os.environ["SONDER_BUILD_DIR"]
 SOURCE = os.environ["SONDER_SOURCE_DIR"]
 WORKER = os.path.join(BUILD, "tests", "crash_worker")
 STEPS = ["begin", "assigned", "written", "visible"]
-FLOW = os.path.join(SOURCE, "tests", "crash", "flow.yaml")
+FLOW, REKEYED = (os.path.join(SOURCE, "tests", "crash", name) for name in ("flow.yaml", "rekey_flow.yaml"))
 ATTEMPTS_MAX, MILESTONE = 4, 5  # as in flow.yaml
 
 
@@ -27,7 +28,7 @@ def worker(*args, check=True):
     return done
 
 
-def make_input(rng, folder):
+def make_input(rng, folder, wishes):
     """Subjects, a decision or two for each, and events around them; decisions lie before all events that they allow or refuse."""
     subjects = [f"subject-{i}" for i in range(rng.randint(5, 40))]
     consents, agreed = [], set()
@@ -41,7 +42,7 @@ def make_input(rng, folder):
             if rng.random() < 0.2:
                 consents.append({"subject_id": s, "purpose": "ServicePersonalisation", "decision": "withdrawn", "at": 2_000})
                 agreed.discard(s)
-    events = [{"event_id": f"e{i}", "subject_id": rng.choice(subjects), "at": 10_000 + i, "n": i, "wish": make_wish(rng)}
+    events = [{"event_id": f"e{i}", "subject_id": rng.choice(subjects), "at": 10_000 + i, "n": i, "wish": make_wish(rng) if wishes else ""}
               for i in range(rng.randint(200, 1500))]
     for name, rows in (("events", events), ("consents", consents)):
         with open(os.path.join(folder, name + ".jsonl"), "w", encoding="utf-8") as out:
@@ -122,25 +123,26 @@ def check_reminders(seed, events, expected, topics, timers):
 
 def one_seed(seed, folder):
     rng = random.Random(seed)
-    events, agreed = make_input(rng, folder)
+    flow = REKEYED if seed % 3 == 0 else FLOW
+    events, agreed = make_input(rng, folder, flow == FLOW)
     base, data, calm = (os.path.join(folder, n) for n in ("base", "data", "calm"))
-    worker("prepare", FLOW, base, os.path.join(folder, "events.jsonl"), os.path.join(folder, "consents.jsonl"))
+    worker("prepare", flow, base, os.path.join(folder, "events.jsonl"), os.path.join(folder, "consents.jsonl"))
     shutil.copytree(base, data)
     shutil.copytree(base, calm)
     kills = 0
     for _ in range(rng.randint(1, 4)):
         if rng.random() < 0.7:
-            died = worker("run", FLOW, data, STEPS[seed % len(STEPS)], str(rng.randint(1, 8)), check=False).returncode
+            died = worker("run", flow, data, STEPS[seed % len(STEPS)], str(rng.randint(1, 8)), check=False).returncode
         else:
-            process = subprocess.Popen([WORKER, "run", FLOW, data], stderr=subprocess.DEVNULL)
+            process = subprocess.Popen([WORKER, "run", flow, data], stderr=subprocess.DEVNULL)
             time.sleep(rng.random() * 0.2)
             process.kill()
             died = process.wait()
         assert died in (0, -9), f"seed {seed}: a worker ended with {died}"
         kills += died == -9
-    worker("run", FLOW, data)
-    worker("run", FLOW, calm)
-    check(seed, events, agreed, lines(worker("dump", FLOW, data).stdout), lines(worker("dump", FLOW, calm).stdout))
+    worker("run", flow, data)
+    worker("run", flow, calm)
+    check(seed, events, agreed, lines(worker("dump", flow, data).stdout), lines(worker("dump", flow, calm).stdout))
     return kills
 
 

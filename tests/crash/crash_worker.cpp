@@ -81,7 +81,9 @@ void append(embedded_log& on, schema_registry& schemas, const topic_options& top
     const bytes_view bytes{value.data(), value.size()};
     record_batch_builder batch;
     batch.append(at, &subject, &bytes, {});
-    const produced_batch produced{topic.topic, murmur2_partition(subject, topic.partitions), &batch};
+    // A topic that is rekeyed has each subject in some partition, by a rule that is not the flow's.
+    const auto partition = topic.rekey ? murmur2_partition(subject, 7 * topic.partitions) / 7 : murmur2_partition(subject, topic.partitions);
+    const produced_batch produced{topic.topic, partition, &batch};
     must(on.append({&produced, 1}));
   }
 }
@@ -157,6 +159,11 @@ int dump(const graph& flow, const std::string& data) {
             },
             const_cast<std::string*>(&name)));
       }
+    }
+  }
+  for (const auto& rekey : flow.rekeys) {
+    for (const auto next : must(on->committed(flow.options.name, rekey.raw.topic.topic))) {
+      std::cout << R"({"consumed":")" << rekey.raw.topic.topic << R"(","next":)" << next << "}\n";
     }
   }
   for (const auto& source : flow.sources) {

@@ -54,6 +54,9 @@ class broker_log final : public log {
   result<offset_range> offsets(std::string_view topic, std::int32_t partition) override {
     return reader_->offsets(topic, partition);
   }
+  result<std::int64_t> newest(std::string_view topic, std::int32_t partition) override {
+    return reader_->newest(topic, partition);
+  }
   result<std::int64_t> offset_at(std::string_view topic, std::int32_t partition,
                                  std::int64_t timestamp_ms) override {
     return reader_->offset_at(topic, partition, timestamp_ms);
@@ -152,6 +155,9 @@ class broker_log::place final : public group_member {
     // What was fetched ahead of tasks that others may have now is of no use here.
     for (const auto& topic : request_.topics) {
       for (std::int32_t p = 0; p < request_.partitions; ++p) of_.reader_->stop(topic, p);
+    }
+    for (const auto& [topic, partitions] : request_.beside) {
+      for (std::int32_t p = 0; p < partitions; ++p) of_.reader_->stop(topic, p);
     }
     return held_->release();
   }

@@ -362,8 +362,8 @@ void reader::stop(std::string_view topic, std::int32_t partition) {
 // `time` is one of a record, or librdkafka's number for the beginning or the end. Not by
 // rd_kafka_query_watermark_offsets: its wait for a broker that has gone ends after minutes,
 // whatever timeout it is given (2.0.2).
-result<std::int64_t> reader::ask(std::string_view topic, std::int32_t partition,
-                                 std::int64_t time) {
+result<std::int64_t> reader::ask(const client& asks, std::string_view topic,
+                                 std::int32_t partition, std::int64_t time) {
   using std::chrono::steady_clock;
   const auto until = steady_clock::now() + options_.request_timeout;
   const topic_list_ptr list(rd_kafka_topic_partition_list_new(1));
@@ -373,12 +373,12 @@ result<std::int64_t> reader::ask(std::string_view topic, std::int32_t partition,
     one->err = RD_KAFKA_RESP_ERR_NO_ERROR;
     const auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(until - steady_clock::now()).count();
-    auto code = rd_kafka_offsets_for_times(asks_.get(), list.get(),
+    auto code = rd_kafka_offsets_for_times(asks.get(), list.get(),
                                            static_cast<int>(std::max<std::int64_t>(left, 1)));
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) code = one->err;
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return one->offset;
     if (lasting(classify(code)) || steady_clock::now() > until) {
-      auto failed = asks_.fail(code, "asking for offsets of " + place(topic, partition));
+      auto failed = asks.fail(code, "asking for offsets of " + place(topic, partition));
       if (failed.value().code == errc::not_found) failed.value().code = errc::unavailable;
       return failed;
     }
@@ -390,13 +390,13 @@ result<offset_range> reader::offsets(std::string_view topic, std::int32_t partit
   SONDER_TRY(topics_.check_partition(topic, partition));
   // The end first: what is appended in between is not missed then. On a read_committed client it is
   // the last stable offset.
-  const auto end = ask(topic, partition, RD_KAFKA_OFFSET_END);
+  const auto end = ask(asks_, topic, partition, RD_KAFKA_OFFSET_END);
   if (!end) return tl::unexpected(end.error());
   const auto found = cursor_of(topic, partition);
   if (!found) return tl::unexpected(found.error());
   auto& oldest = (*found)->oldest_;
   if (const auto known = oldest.find(); known) return offset_range{std::min(*known, *end), *end};
-  const auto first = ask(topic, partition, RD_KAFKA_OFFSET_BEGINNING);
+  const auto first = ask(asks_, topic, partition, RD_KAFKA_OFFSET_BEGINNING);
   if (!first) return tl::unexpected(first.error());
   oldest.set(*first);
   return offset_range{std::min(*first, *end), *end};
@@ -406,9 +406,24 @@ result<std::int64_t> reader::offset_at(std::string_view topic, std::int32_t part
                                        std::int64_t timestamp_ms) {
   SONDER_TRY(topics_.check_partition(topic, partition));
   // Negative times have other meanings.
-  const auto found = ask(topic, partition, std::max<std::int64_t>(timestamp_ms, 0));
+  const auto found = ask(asks_, topic, partition, std::max<std::int64_t>(timestamp_ms, 0));
   if (!found || *found >= 0) return found;
-  return ask(topic, partition, RD_KAFKA_OFFSET_END);
+  return ask(asks_, topic, partition, RD_KAFKA_OFFSET_END);
+}
+
+result<std::int64_t> reader::newest(std::string_view topic, std::int32_t partition) {
+  SONDER_TRY(topics_.check_partition(topic, partition));
+  const client* marks = nullptr;
+  {
+    const std::lock_guard lock(marks_mutex_);
+    if (marks_ == nullptr) {
+      auto made = client::make(options_, {.role = client_role::watermark});
+      if (!made) return tl::unexpected(made.error());
+      marks_ = std::move(*made);
+    }
+    marks = marks_.get();
+  }
+  return ask(*marks, topic, partition, RD_KAFKA_OFFSET_END);
 }
 
 void reader::wait_for_records(std::uint64_t& seen, std::chrono::milliseconds at_most) {

@@ -38,14 +38,16 @@ class reader {
   [[nodiscard]] result<offset_range> offsets(std::string_view topic, std::int32_t partition);
   [[nodiscard]] result<std::int64_t> offset_at(std::string_view topic, std::int32_t partition,
                                                std::int64_t timestamp_ms);
+  /// The high watermark.
+  [[nodiscard]] result<std::int64_t> newest(std::string_view topic, std::int32_t partition);
   void wait_for_records(std::uint64_t& seen, std::chrono::milliseconds at_most);
 
  private:
   class cursor;
   class topic_cursors;
   reader(const kafka_options& options, topics& known, client& asks);
-  [[nodiscard]] result<std::int64_t> ask(std::string_view topic, std::int32_t partition,
-                                         std::int64_t time);
+  [[nodiscard]] result<std::int64_t> ask(const client& asks, std::string_view topic,
+                                         std::int32_t partition, std::int64_t time);
   [[nodiscard]] result<cursor*> cursor_of(std::string_view topic, std::int32_t partition);
   void wake();
 
@@ -54,6 +56,8 @@ class reader {
   client&
       asks_;  ///< of its own connection: on the reader's, an answer would wait behind a long fetch
   std::unique_ptr<client> fetches_;
+  std::mutex marks_mutex_;
+  std::unique_ptr<client> marks_;  ///< read_uncommitted, made when first asked; guarded by marks_mutex_
 
   std::mutex cursors_mutex_;
   std::map<std::string, std::unique_ptr<topic_cursors>, std::less<>>

@@ -1,0 +1,174 @@
+#include "flow/rekey.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+namespace sonder {
+
+namespace {
+
+constexpr fetch_limits raw_fetch{1024, 1 << 20};
+constexpr std::string_view header_name = "sonder.rekey";
+constexpr std::uint8_t header_version = 1;
+constexpr std::uint8_t flag_has_key = 1;
+// version, flags, partition, offset, timestamp; then the key
+constexpr std::size_t header_bytes = 2 + sizeof(std::int32_t) + 2 * sizeof(std::int64_t);
+
+void write_forwarded(std::int32_t partition, const log_record& record, buffer& to) {
+  to.append_value(header_version);
+  to.append_value(record.has_key ? flag_has_key : std::uint8_t{0});
+  to.append_value(partition);
+  to.append_value(record.offset);
+  to.append_value(record.timestamp_ms);
+  to.append(record.key.data(), record.key.size());
+}
+
+const source_node& inner_of(const graph& flow, std::size_t rekey) {
+  return flow.sources[static_cast<std::size_t>(flow.rekeys[rekey].source)];
+}
+
+double seconds_since(std::chrono::steady_clock::time_point from) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - from).count();
+}
+
+}  // namespace
+
+bool read_forwarded(const header_view& first, forwarded_record& into) noexcept {
+  if (first.key != header_name || first.value.size() < header_bytes || first.value.data()[0] != header_version) return false;
+  const auto* at = first.value.data() + 1;
+  const auto take = [&](auto& value) {
+    std::memcpy(&value, at, sizeof value);
+    at += sizeof value;
+  };
+  std::uint8_t flags = 0;
+  take(flags);
+  take(into.partition);
+  take(into.offset);
+  take(into.timestamp_ms);
+  into.has_key = (flags & flag_has_key) != 0;
+  into.key = {at, first.value.size() - header_bytes};
+  return into.partition >= 0;
+}
+
+result<std::unique_ptr<rekeyer>> rekeyer::open(const graph& flow, log& on, schema_registry& schemas, const counts_layout& layout,
+                                               std::int32_t task, logger* lines) {
+  std::unique_ptr<rekeyer> made(new rekeyer(flow, layout));
+  for (std::size_t r = 0; r < flow.rekeys.size(); ++r) {
+    const auto& raw = flow.rekeys[r].raw.topic;
+    for (auto partition = task; partition < raw.partitions; partition += flow.partitions) {
+      auto committed = on.committed_of(flow.options.name, raw.topic, partition);
+      if (!committed) return tl::unexpected(committed.error());
+      made->readings_.push_back(std::make_unique<reading>(reading{r, source_reader(flow, flow.rekeys[r], on, schemas, partition, lines)}));
+      made->readings_.back()->of.seek(std::max<std::int64_t>(0, *committed));
+    }
+  }
+  return made;
+}
+
+status rekeyer::forward(std::int32_t rows_max, std::int64_t now_ms, contribution& to, const bury_fn& bury) {
+  for (std::size_t looked = 0; looked < readings_.size(); ++looked) {
+    auto& from = *readings_[next_];
+    next_ = (next_ + 1) % readings_.size();
+    bool fetched = false;
+    auto has = from.of.fill(raw_fetch, fetched);
+    if (!has) return tl::unexpected(has.error());
+    if (*has) return forward_from(from, rows_max, now_ms, to, bury);
+  }
+  return {};
+}
+
+status rekeyer::forward_from(reading& from, std::int32_t rows_max, std::int64_t now_ms, contribution& to, const bury_fn& bury) {
+  const auto began = std::chrono::steady_clock::now();
+  auto& counts = to.counts[layout_.rekey(from.rekey)];
+  const auto in_before = counts.in;
+  const auto bury_record = [&](int, const log_record& record, std::string_view cause) {
+    return bury(from.of.place_of(record), record, cause);
+  };
+  SONDER_TRY(from.of.take(rows_max, INT64_MAX, now_ms, space_, counts, bury_record));
+  for (std::int32_t row = 0; row < space_.rows(); ++row) {
+    const auto& record = space_.record_of(row);
+    auto fits = append(from, record, space_.subject[static_cast<std::size_t>(row)], to);
+    if (!fits) return tl::unexpected(fits.error());
+    if (*fits) continue;
+    --counts.passed;
+    counts.bury(host_cause::too_large);
+    SONDER_TRY(bury_record(0, record, name(host_cause::too_large)));
+  }
+  to.records_in += counts.in - in_before;
+  ++to.steps;
+  if (!flow_.rekeys[from.rekey].raw.topic.feedback) ++to.awaited_steps;
+  counts.batches.observe(static_cast<double>(counts.in - in_before));
+  counts.durations.observe(seconds_since(began));
+  return {};
+}
+
+/// False if the record is larger than the internal topic takes.
+result<bool> rekeyer::append(const reading& from, const log_record& record, std::string_view subject, contribution& to) {
+  header_.clear();
+  headers_.clear();
+  write_forwarded(from.of.partition(), record, header_);
+  encode_headers_after({header_name, {header_.data(), header_.size()}}, record.headers, headers_);
+  const auto key = as_bytes(subject);
+  const auto size = key.size() + record.value.size() + headers_.size();
+  if (size > static_cast<std::size_t>(topic_config{}.record_bytes_max)) return false;
+  const auto partition = murmur2_partition(key, inner_of(flow_, from.rekey).topic.partitions);
+  auto& output = to.output(flow_.sinks.size() + 1 + from.rekey, partition);
+  if (!to.fits(output, size)) {
+    if (!to.takes_all) return fail(errc::capacity, "what one batch forwards is more than a log takes at once; lower batch_rows");
+    return false;
+  }
+  output.append(record.timestamp_ms, &key, &record.value, {headers_.data(), headers_.size()});
+  to.bytes += size;
+  return true;
+}
+
+void rekeyer::seal(contribution& to) const {
+  for (const auto& each : readings_) to.forwarded.push_back({each->rekey, each->of.partition(), each->of.next_offset()});
+}
+
+result<std::int64_t> rekeyer::lag() {
+  std::int64_t sum = 0;
+  for (auto& each : readings_) {
+    if (flow_.rekeys[each->rekey].raw.topic.feedback) continue;
+    auto end = each->of.end_offset();
+    if (!end) return tl::unexpected(end.error());
+    sum += std::max<std::int64_t>(0, *end - each->of.next_offset());
+  }
+  return sum;
+}
+
+source_backlog rekeyer::backlog(std::size_t rekey) const noexcept {
+  source_backlog all;
+  for (const auto& each : readings_) {
+    if (each->rekey != rekey) continue;
+    const auto one = each->of.backlog();
+    all.records += one.records;
+    all.waiting += one.waiting;
+    if (one.records > 0 && one.oldest_ms) all.oldest_ms = std::min(*one.oldest_ms, all.oldest_ms.value_or(*one.oldest_ms));
+  }
+  return all;
+}
+
+result<bool> others_took_up(const graph& flow, log& on, std::span<const std::int32_t> owned) {
+  record_block found;
+  for (std::size_t r = 0; r < flow.rekeys.size(); ++r) {
+    const auto& inner = inner_of(flow, r).topic;
+    if (inner.feedback) continue;
+    for (std::int32_t partition = 0; partition < inner.partitions; ++partition) {
+      if (std::binary_search(owned.begin(), owned.end(), partition)) continue;
+      auto newest = on.newest(inner.topic, partition);
+      if (!newest) return tl::unexpected(newest.error());
+      auto committed = on.committed_of(flow.options.name, inner.topic, partition);
+      if (!committed) return tl::unexpected(committed.error());
+      const auto from = std::max<std::int64_t>(0, *committed);
+      if (from >= *newest) continue;
+      // Nothing but markers may stand between the two.
+      SONDER_TRY(on.fetch(inner.topic, partition, from, {1, 1}, found));
+      if (!found.records.empty() || found.next_offset < *newest) return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace sonder
