@@ -140,9 +140,7 @@ def one_seed(seed, folder):
             died = process.wait()
         assert died in (0, -9), f"seed {seed}: a worker ended with {died}"
         kills += died == -9
-    worker("run", flow, data)
-    worker("run", flow, calm)
-    check(seed, events, agreed, lines(worker("dump", flow, data).stdout), lines(worker("dump", flow, calm).stdout))
+    check(seed, events, agreed, lines(worker("finish", flow, data).stdout), lines(worker("finish", flow, calm).stdout))
     return kills
 
 

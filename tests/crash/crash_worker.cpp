@@ -2,7 +2,8 @@
 //
 //   crash_worker prepare FLOW.yaml DATA EVENTS.jsonl CONSENTS.jsonl
 //   crash_worker run FLOW.yaml DATA [STEP COUNT]     dies by SIGKILL the COUNTth time that a write reaches STEP
-//   crash_worker dump FLOW.yaml DATA                 events, outputs, state and offsets as JSON lines, in one order
+//   crash_worker finish FLOW.yaml DATA               runs it to the end and tells what there is then: events, outputs, state and offsets
+//                                                    as JSON lines, in one order
 
 #include <signal.h>
 #include <unistd.h>
@@ -181,11 +182,14 @@ int main(int argc, char** argv) {
   using namespace sonder;
   const std::vector<std::string> args(argv + 1, argv + argc);
   try {
-    if (args.size() < 3) throw std::runtime_error("usage: crash_worker prepare|run|dump FLOW DATA ...");
+    if (args.size() < 3) throw std::runtime_error("usage: crash_worker prepare|run|finish FLOW DATA ...");
     auto flow = load_flow(args[1]);
     if (args[0] == "prepare" && args.size() == 5) return prepare(*flow, args[2], args[3], args[4]);
     if (args[0] == "run") return run(flow, args[2], args.size() > 4 ? args[3] : "", args.size() > 4 ? std::stoi(args[4]) : 0);
-    if (args[0] == "dump") return dump(*flow, args[2]);
+    if (args[0] == "finish") {
+      run(flow, args[2], "", 0);
+      return dump(*flow, args[2]);
+    }
     throw std::runtime_error("unknown command " + args[0]);
   } catch (const std::exception& e) {
     std::cerr << "crash_worker: " << e.what() << "\n";
