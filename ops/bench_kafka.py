@@ -203,8 +203,7 @@ class Bench:
             watched = worker()
             watched.wait_for(keys)
             log = self.scratch / f"came-{keys}.txt"
-            probe = subprocess.Popen([self.rig.build / "bench" / "latency_probe", self.rig.kafka, "journal", out, "2000", "120", "0", str(log)],
-                                     stdout=subprocess.DEVNULL)
+            probe = self.rig.in_background("latency_probe", self.rig.kafka, "journal", out, "2000", "600", "0", str(log))
             gaps = []
             try:
                 wait_for_lines(log, 20)
@@ -264,9 +263,8 @@ class Bench:
         environment = {"SONDER_BENCH_FLOW": "flow-long", "SONDER_BENCH_OUT": "copied_long"}
         lasting = self.rig.worker(self.flows / "copy.yaml", **environment)
         lasting.wait_for(200_000)
-        rate = self.options.load // 2
-        probe = subprocess.Popen([self.rig.build / "bench" / "latency_probe", self.rig.kafka, "journal", "copied_long", str(rate), str(seconds + 30)],
-                                 stdout=subprocess.DEVNULL)
+        rate = self.options.load
+        probe = self.rig.in_background("latency_probe", self.rig.kafka, "journal", "copied_long", str(rate), str(seconds + 30))
         began, looks, others, restarts, other = time.monotonic(), [], 0, 0, None
         turn = max(10, min(60, seconds / 12))
         try:

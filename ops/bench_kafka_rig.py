@@ -126,6 +126,10 @@ class Rig:
         out = call([self.build / "bench" / name, *arguments])
         return json.loads(out.strip().splitlines()[-1])
 
+    def in_background(self, name, *arguments):
+        with (self.scratch / f"{name}.err").open("w") as said:
+            return subprocess.Popen([self.build / "bench" / name, *arguments], stdout=subprocess.DEVNULL, stderr=said)
+
     def worker(self, config, *arguments, folder=None, **environment):
         return Worker(self, config, arguments, self.environment(folder, **environment))
 
