@@ -187,5 +187,20 @@ TEST_F(EmbeddedLogCrash, KeepsEpochsWholeOnAFullDiskAndGoesOnAfterwards) {
   EXPECT_EQ(check(next + 20), next + 20);
 }
 
+TEST_F(EmbeddedLogCrash, GoesOnAfterADiskThatTookNothingAtAll) {
+  open();
+  must(create_counting_topics(*log_));
+  must(run_counting_epoch(*log_, 0));
+  {
+    const small_disk disk(0);
+    for (int i = 0; i < 3; ++i) EXPECT_FALSE(run_counting_epoch(*log_, 1));
+  }
+  must(log_->set_note("space", "is back"));
+  const std::int64_t next = (*log_->committed("app", "in"))[0];
+  for (std::int64_t i = next; i < 5; ++i) must(run_counting_epoch(*log_, i));
+  log_.reset();
+  EXPECT_EQ(check(5), 5);
+}
+
 }  // namespace
 }  // namespace sonder

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@ namespace sonder::kafka {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::AnyOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Pair;
@@ -163,6 +165,60 @@ TEST_F(LocalState, BelongsToOneProcessAtATime) {
   EXPECT_THAT(second.error().message, AllOf(HasSubstr(folder.string()), HasSubstr(std::to_string(::getpid()))));
   state.reset();
   EXPECT_TRUE(local_state::in(folder));
+}
+
+// No file may grow beyond a size while it lives; a write beyond fails as on a full disk.
+class small_disk {
+ public:
+  explicit small_disk(rlim_t file_bytes_max) {
+    ::signal(SIGXFSZ, SIG_IGN);
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    rlimit small = before_;
+    small.rlim_cur = file_bytes_max;
+    ::setrlimit(RLIMIT_FSIZE, &small);
+  }
+  ~small_disk() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    ::signal(SIGXFSZ, SIG_DFL);
+  }
+
+ private:
+  rlimit before_{};
+};
+
+TEST_F(LocalState, WaitsOnAFullDiskAndGoesOnAfterwards) {
+  for (const rlim_t file_bytes_max : {0, 1, 100, 5'000, 50'000}) {
+    std::filesystem::remove_all(folder);
+    auto state = reopen();
+    begin(*state, 0);
+    ASSERT_TRUE(apply(*state, 0, {{"key", "0"}}, 1));
+    std::int64_t n = 1;
+    {
+      const small_disk disk(file_bytes_max);
+      status done;
+      while (done && n < 10'000) {
+        done = apply(*state, 0, {{"key", std::to_string(n)}}, n + 1);
+        if (done) ++n;
+      }
+      ASSERT_FALSE(done);
+      EXPECT_EQ(done.error().code, errc::io);
+      EXPECT_THAT(done.error().message, HasSubstr("the disk is full"));
+      EXPECT_THAT(done.error().message, HasSubstr("free space, then work goes on by itself"));
+      EXPECT_FALSE(apply(*state, 0, {{"key", "never"}}, n + 1));
+      // What a restore tries meanwhile, again and again.
+      for (int i = 0; i < 3; ++i) {
+        if (!state->recover()) continue;
+        auto loader = state_loader::for_task(*state, "flow", "profiles", 0);
+        if (loader) (void)loader->finish({n, 0, 0, "cluster"});
+      }
+    }
+    ASSERT_TRUE(state->recover());
+    ASSERT_TRUE(state->open("flow", "profiles", 0));
+    // The write that failed may have reached the disk whole.
+    EXPECT_THAT(content(*state, 0), ElementsAre(Pair("key", AnyOf(std::to_string(n - 1), std::to_string(n)))));
+    ASSERT_TRUE(apply(*state, 0, {{"key", "after"}}, n + 2));
+    EXPECT_THAT(content(*state, 0), ElementsAre(Pair("key", "after")));
+  }
 }
 
 TEST_F(LocalState, RefusesAFolderOfANewerFormat) {
