@@ -182,7 +182,7 @@ result<run_summary> run_worker(std::shared_ptr<const graph> flow, log& on, const
   if (options.lines != nullptr) {
     options.lines->write(ended ? log_level::info : log_level::error, "worker ends",
                          {{"flow", flow->options.name},
-                          {"because", summary.stopped_because},
+                          {"because", ended ? summary.stopped_because : ended.error().message},
                           {"records_in", static_cast<std::int64_t>(summary.records_in)},
                           {"records_out", static_cast<std::int64_t>(summary.records_out)},
                           {"epochs_committed", static_cast<std::int64_t>(summary.epochs_committed)}});
