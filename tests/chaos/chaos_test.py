@@ -1,26 +1,24 @@
 #!/usr/bin/env python3
 """Disturbs workers on a real Kafka and holds what is left against an oracle that knows nothing of their code.
 
-A seed makes subjects, consents and a schedule. Two workers, sometimes three, run the flow beside this program while events keep coming and
-the schedule strikes: SIGKILL, SIGSTOP for longer and for shorter than the session, SIGTERM, workers that join and leave, now and then
-with an empty disk; with --brokers, brokers are killed and restarted too. In the end one worker runs until idle, and what independent
-clients read (`read_committed`, Avro of their own) must show:
+A seed makes subjects, consents and a schedule. Three workers run the flow beside this program while events keep coming and strikes fall
+on them, on their disks and clocks, on brokers, connections and the registry (README.md). Then all is healed: the workers must come to the
+end of the input by themselves. In the end one of them runs until idle, and what independent clients read (`read_committed`, Avro of
+their own) must show:
   - each event whose subject had agreed is in the output once, nothing else is, in order per subject;
   - the running count out of the store of `tally` numbers each subject's entries 1, 2, 3 ... without gap or repeat, so that the store
-    never lost, repeated or resurrected anything over all restarts, restores and hand-overs;
-  - no dead letters; the group's offsets stand at the end of the input.
+    never lost, repeated or resurrected anything over all restarts, restores and hand-overs; its changelog ends with the same counts;
+  - nothing of aborted transactions of others, no dead letters; the group's offsets stand at the end of the input.
 
-  chaos_test.py [--seeds N] [--seed FIRST] [--brokers]     N: SONDER_CHAOS_SEEDS, else 6
-A seed that fails is printed, with the schedule and where the workers' logs are.
+A seed that fails is printed, with its strikes and where the workers' logs are.
 """
 import argparse
-import collections
+import concurrent.futures
 import json
 import os
 import pathlib
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -30,80 +28,73 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "kafka"))
 import broker  # noqa: E402
+from cluster import Cluster  # noqa: E402
+from disturbance import WORKER_KINDS, ClusterStrikes, WorkerStrikes  # noqa: E402
+from oracle import Finding, Oracle, must  # noqa: E402
+from worker import Worker, environment  # noqa: E402
 
 BUILD = pathlib.Path(os.environ["SONDER_BUILD_DIR"])
-FLOW = HERE / "flow.yaml"
 PURPOSE = "ServicePersonalisation"
-STRIKES_SECONDS = 8
-SETTLED_SECONDS = 90
-
-
-class Worker:
-    """One place for a worker: its disk, and the process that runs there, if any does."""
-
-    def __init__(self, place, number, env):
-        self.number, self.env = number, env
-        self.state = place / f"state-{number}"
-        self.log = open(place / f"worker-{number}.log", "ab")
-        self.process = None
-
-    def start(self):
-        if self.process is None or self.process.poll() is not None:
-            self.process = subprocess.Popen(
-                [BUILD / "bin" / "sonder", "run", FLOW, "--data-dir", self.state, "--quiet"],
-                env=self.env, stdout=self.log, stderr=self.log)
-
-    def send(self, what):
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(what)
-
-    def kill(self):
-        self.send(signal.SIGKILL)
-        if self.process is not None:
-            self.process.wait()
-
-    def leave(self):
-        """Drains as an operator would stop it; a worker that does not end in its time is a finding."""
-        self.send(signal.SIGCONT)
-        self.send(signal.SIGTERM)
-        if self.process is not None:
-            assert self.process.wait(60) in (0, -signal.SIGKILL), f"worker {self.number} left with exit {self.process.returncode}"
+PARTITIONS = 4
+STRIKES_SECONDS = 10
+FEED_PAUSE_SECONDS = 0.15
+# Sessions, transaction timeouts and back-offs take half of it; a machine that others use needs more.
+SETTLED_SECONDS = int(os.environ.get("SONDER_CHAOS_SETTLED_SECONDS", 90))
+PLANTED_SEEDS = 6     # within which a planted fault must be seen
+FAULTS = {            # and the strikes that bring it to light
+    "offset_high": ("kill", "leave"),
+    "lost_overlay": ("kill", "leave"),
+    "stale_checkpoint": ("kill", "leave"),
+    "short_restore": ("wipe", "kill"),
+    "fenced_commit": ("stop long",),
+    "dirty_read": ("kill",),
+}
+# What a worker may end with while things are broken: cannot start, failed; nothing else (no signal, no plugin's deadline).
+MAY_END_WITH = {3, 4}
 
 
 class Trial:
-    def __init__(self, seed, found, with_brokers):
-        self.seed, self.rng, self.with_brokers = seed, random.Random(seed), with_brokers
+    def __init__(self, seed, cluster, registry_url, planted=None):
+        self.seed, self.rng, self.cluster, self.planted = seed, random.Random(seed), cluster, planted
         self.name = broker.name_of_its_own(f"chaos-{seed}")
         self.place = pathlib.Path(tempfile.mkdtemp(prefix=self.name))
-        self.kafka, self.registry = broker.Kafka(found["SONDER_KAFKA"]), broker.Registry(found["SONDER_REGISTRY"])
-        env = dict(os.environ, **found, SONDER_CHAOS=self.name, SONDER_CHAOS_PLUGINS=str(BUILD / "testing_plugins"))
-        if with_brokers:
-            env["SONDER_CHAOS_REPLICATION"] = "3"
-        self.workers = [Worker(self.place, n, env) for n in range(3)]
-        self.events, self.agreed, self.told, self.input_done = [], set(), [], threading.Event()
-        self.failure = None
+        self.kafka, self.registry = broker.Kafka(cluster.address), broker.Registry(registry_url)
+        self.oracle = Oracle(self.name, self.kafka, self.registry, PARTITIONS)
+        more = {"SONDER_CHAOS": self.name, "SONDER_CHAOS_PLUGINS": str(BUILD / "testing_plugins"),
+                "SONDER_CHAOS_REPLICATION": str(cluster.nodes)}
+        self.workers = [Worker(self.place, n, BUILD, environment(cluster.found, **more), planted) for n in range(3)]
+        if self.rng.random() < 0.4:  # static membership: a worker that comes back has its tasks again at once
+            for w in self.workers:
+                w.env["SONDER_CHAOS_INSTANCE"] = f"worker-{w.number}"
+        clocks = not planted and self.rng.random() < 0.5
+        for w in self.workers:
+            if clocks:
+                w.set_clock(0)
+        self.strikes = WorkerStrikes(seed, STRIKES_SECONDS, self.workers, FAULTS[planted] if planted else WORKER_KINDS, clocks)
+        self.events, self.agreed = [], set()
+        self.found, self.failure, self.began = None, None, time.monotonic()
 
     # ---- input ----
 
-    def subjects(self):
-        return [f"subject-{i}" for i in range(self.rng.randint(5, 40))]
-
     def prepare(self):
         """The first worker makes topics and registers schemas; decisions are there before any event."""
+        import fastavro
+        self.plain = self.producer()
         self.workers[0].start()
         subject_of = {t: f"{self.name}-{t}-value" for t in ("journal", "consent")}
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + SETTLED_SECONDS
         while True:
             try:
-                self.schemas = {t: self.registry.ask(f"/subjects/{s}/versions/latest") for t, s in subject_of.items()}
+                found = {t: self.registry.ask(f"/subjects/{s}/versions/latest") for t, s in subject_of.items()}
+                self.schemas = {t: (f["id"], fastavro.parse_schema(json.loads(f["schema"]))) for t, f in found.items()}
                 break
             except (AssertionError, OSError):
                 assert time.monotonic() < deadline, "the first worker registers no schemas"
-                assert self.workers[0].process.poll() is None, f"the first worker left with {self.workers[0].process.returncode}"
-                time.sleep(0.2)
-        everybody = self.subjects()
+                self.workers[0].start()  # the brokers have just been started, and may not know yet what they are there for
+                time.sleep(0.1)
+        self.everybody = [f"subject-{i}" for i in range(self.rng.randint(5, 40))]
         decisions = []
-        for s in everybody:
+        for s in self.everybody:
             first = self.rng.choice(["granted", "granted", "denied", None])
             if first is None:
                 continue
@@ -114,130 +105,157 @@ class Trial:
                     decisions.append((s, "withdrawn", 2_000))
                     self.agreed.discard(s)
         self.write("consent", [(s, {"subject_id": s, "purpose": PURPOSE, "decision": d, "at": at}, at) for s, d, at in decisions])
-        return everybody
 
-    def write(self, topic, rows):
-        """As any other program would: Confluent's framing, the subject's partition by Java's rule."""
+    def producer(self, **more):
         from confluent_kafka import Producer
-        schema = json.loads(self.schemas[topic]["schema"])
+        return Producer({"log_level": 0, "bootstrap.servers": self.kafka.bootstrap, "enable.idempotence": True,
+                         "reconnect.backoff.max.ms": 500, **more})
+
+    def write(self, topic, rows, through=None):
+        """As any other program would: Confluent's framing, the subject's partition by Java's rule."""
+        schema_id, schema = self.schemas[topic]
         failed = []
-        to = Producer({"bootstrap.servers": self.kafka.bootstrap, "enable.idempotence": True})
+        to = through or self.plain
         for subject, row, at in rows:
-            to.produce(f"{self.name}-{topic}", broker.frame(self.schemas[topic]["id"], schema, filled(schema, row)),
-                       key_of(topic, row), partition=broker.murmur2_partition(subject.encode(), 4), timestamp=at,
+            to.produce(f"{self.name}-{topic}", broker.frame(schema_id, schema, filled(schema, row)),
+                       key_of(topic, row), partition=broker.murmur2_partition(subject.encode(), PARTITIONS), timestamp=at,
                        on_delivery=lambda e, _: failed.append(e) if e else None)
         assert to.flush(120) == 0 and not failed, failed[:3]
 
-    def feed(self, everybody):
+    def event(self, subject):
+        i = len(self.events)
+        e = {"event_id": f"e{i}", "subject_id": subject, "at": 10_000 + i, "n": i}
+        self.events.append(e)
+        return e["subject_id"], e, e["at"]
+
+    def feed(self, until):
+        rng = random.Random(f"{self.seed} events")
         try:
-            for part in range(40):
-                rows = []
-                for _ in range(self.rng_feed.randint(5, 60)):
-                    i = len(self.events)
-                    e = {"event_id": f"e{i}", "subject_id": self.rng_feed.choice(everybody), "at": 10_000 + i, "n": i}
-                    self.events.append(e)
-                    rows.append((e["subject_id"], e, e["at"]))
-                self.write("journal", rows)
-                time.sleep(STRIKES_SECONDS / 40)
+            while not until.wait(FEED_PAUSE_SECONDS):
+                self.write("journal", [self.event(rng.choice(self.everybody)) for _ in range(rng.randint(5, 60))])
         except Exception as e:  # told by the main thread, which ends the trial
             self.failure = e
-        self.input_done.set()
 
-    # ---- disturbance ----
+    def feed_aborted(self, until):
+        """Events of transactions that are taken back: nobody may see them."""
+        from confluent_kafka import KafkaException
+        rng, to = random.Random(f"{self.seed} aborted"), None
+        while not until.wait(rng.uniform(0.2, 2)):
+            rows = [(s, {"event_id": f"aborted-{i}", "subject_id": s, "at": 9_000, "n": 0}, 9_000)
+                    for i, s in enumerate(rng.choices(self.everybody, k=5))]
+            try:
+                to = to or self.aborter()
+                to.begin_transaction()
+                self.write("journal", rows, to)
+                to.abort_transaction(10)
+            except (KafkaException, AssertionError):
+                to = None  # brokers were away: the next one of this name aborts it
+        # What stayed open would hide from readers what comes after it.
+        for attempt in range(10):
+            try:
+                self.aborter()
+                return
+            except KafkaException as e:
+                if attempt == 9:
+                    self.failure = e
 
-    def strike(self):
-        w = self.rng.choice(self.workers)
-        what = self.rng.choice(["kill", "kill", "stop", "stop long", "leave", "join", "wipe"] + ["broker"] * (2 * self.with_brokers))
-        self.told.append(f"{time.monotonic() - self.began:.1f}s {what} {w.number}")
-        if what == "kill":
-            w.kill()
-            time.sleep(self.rng.random())
-            w.start()
-        elif what in ("stop", "stop long"):
-            w.send(signal.SIGSTOP)
-            time.sleep(self.rng.uniform(0.2, 1.5) if what == "stop" else self.rng.uniform(4, 7))
-            w.send(signal.SIGCONT)
-        elif what == "leave":
-            w.leave()
-        elif what == "join":
-            w.start()
-        elif what == "wipe":
-            w.kill()
-            shutil.rmtree(w.state, ignore_errors=True)
-            w.start()
-        else:
-            node = str(self.rng.randint(1, 3))
-            how = self.rng.choice(["kill", "stop"])
-            ops_kafka(how, "--node", node)
-            time.sleep(self.rng.uniform(0.2, 3))
-            ops_kafka("start", "--node", node)
+    def aborter(self):
+        made = self.producer(**{"transactional.id": f"{self.name}-other", "transaction.timeout.ms": 5_000})
+        made.init_transactions(10)
+        return made
 
-    def run(self):
-        everybody = self.prepare()
-        self.rng_feed = random.Random(self.seed + 1)
-        for w in self.workers[:2]:
+    # ---- the trial ----
+
+    def step(self, what):
+        """One phase of the trial, unless an earlier one has ended it."""
+        if self.found is None:
+            try:
+                what()
+            except (AssertionError, OSError, subprocess.TimeoutExpired) as e:
+                self.found = e
+                if isinstance(e, Finding) and not self.planted:
+                    self.oracle.keep(self.place)
+
+    def disturb(self):
+        for w in self.workers:
             w.start()
-        self.began = time.monotonic()
-        feeder = threading.Thread(target=self.feed, args=(everybody,))
-        feeder.start()
-        while time.monotonic() - self.began < STRIKES_SECONDS:
-            time.sleep(self.rng.uniform(0.1, 0.8))
-            self.strike()
-        feeder.join()
+        until = threading.Event()
+        feeders = [threading.Thread(target=work, args=(until,)) for work in (self.feed, self.feed_aborted)]
+        for feeder in feeders:
+            feeder.start()
+        try:
+            self.strikes.strike_all()
+        finally:
+            until.set()
+            for feeder in feeders:
+                feeder.join()
         if self.failure:
             raise self.failure
+
+    def finish(self):
+        self.come_to_the_end()
         for w in self.workers:
             w.leave()
+            must(set(w.ended_alone) <= MAY_END_WITH, f"worker {w.number} ended with {w.ended_alone}")
+        self.asked_again(lambda: self.oracle.await_empty_group(SETTLED_SECONDS))
+        # Each subject once more: every key of the store is read again by the worker that has it last.
+        self.write("journal", [self.event(s) for s in self.everybody])
         self.settle()
-        self.check()
+        self.asked_again(lambda: self.oracle.check(self.events, self.agreed))
+
+    def come_to_the_end(self):
+        """By themselves, without being started again: what hangs for good is found here. Only who could not go on is replaced."""
+        began, past = time.monotonic(), self.asked_again(self.oracle.last_records)
+        while behind := self.asked_again(lambda: self.oracle.behind(past)):
+            must(time.monotonic() - began < SETTLED_SECONDS, f"stuck: offsets {behind}")
+            for w in self.workers:
+                w.start()
+            time.sleep(0.5)
+
+    @staticmethod
+    def asked_again(what):
+        """Brokers that have just come back may not know yet what they are there for."""
+        from confluent_kafka import KafkaException
+        for attempt in range(30):
+            try:
+                return what()
+            except KafkaException as e:
+                last = e
+                time.sleep(1)
+        raise AssertionError(f"the brokers do not answer: {last}")
 
     def settle(self):
         last = self.workers[self.rng.randrange(3)]
-        done = subprocess.run([BUILD / "bin" / "sonder", "run", FLOW, "--data-dir", last.state, "--until-idle", "--json",
-                               "--log-level", "info"], env=last.env, capture_output=True, timeout=SETTLED_SECONDS)
-        last.log.write(done.stderr)
-        assert done.returncode == 0, f"the last worker left with exit {done.returncode}: {done.stderr.decode()[-500:]}"
-        assert json.loads(done.stdout)["unbalanced"] == []
-
-    # ---- the oracle ----
-
-    def check(self):
-        expected = [e for e in self.events if e["subject_id"] in self.agreed]
-        records = sorted(self.kafka.read(f"{self.name}-out"), key=lambda r: (r.partition(), r.offset()))
-        out = [broker.unframe(self.registry, r.value())[1] for r in records]
-        seen = collections.Counter(v["event_id"] for v in out)
-        wanted = {e["event_id"] for e in expected}
-        assert not [i for i in seen if i not in wanted], f"out that should not be: {[i for i in seen if i not in wanted][:5]}"
-        assert not [i for i, n in seen.items() if n > 1], f"twice: {[i for i, n in seen.items() if n > 1][:5]}"
-        assert not wanted - seen.keys(), f"{len(wanted - seen.keys())} missing: {sorted(wanted - seen.keys())[:5]}"
-        by_subject = collections.defaultdict(list)
-        for v in out:
-            by_subject[v["subject_id"]].append(v)
-        for subject, mine in by_subject.items():
-            order = [v["n"] for v in mine]
-            assert order == sorted(order), f"{subject}: order lost: {order[:20]}"
-            assert [v["count"] for v in mine] == list(range(1, len(mine) + 1)), f"{subject}: {[v['count'] for v in mine][:20]}"
-        assert not self.kafka.read(f"{self.name}-dead-letter"), "dead letters"
-        self.check_offsets()
-
-    def check_offsets(self):
-        from confluent_kafka import Consumer, TopicPartition
-        group = Consumer({"bootstrap.servers": self.kafka.bootstrap, "group.id": self.name, "enable.auto.commit": False})
+        command, env = last.command("--until-idle", "--json", "--log-level", "info")
         try:
-            for p in range(4):
-                at = TopicPartition(f"{self.name}-journal", p)
-                end = group.get_watermark_offsets(at, 30)[1]
-                committed = group.committed([at], 30)[0].offset
-                assert committed == end or (committed < 0 and end == 0), f"journal[{p}]: committed {committed}, end {end}"
-        finally:
-            group.close()
+            done = subprocess.run(command, env=env, capture_output=True, timeout=SETTLED_SECONDS)
+        except subprocess.TimeoutExpired as e:
+            last.log.write(e.stderr or b"")
+            raise Finding(f"the last worker is not idle within {SETTLED_SECONDS} s") from e
+        last.log.write(b"---- the last one\n" + done.stderr)
+        must(done.returncode == 0, f"the last worker left with exit {done.returncode}: {done.stderr.decode()[-500:]}")
+        unbalanced = json.loads(done.stdout)["unbalanced"]
+        must(not unbalanced, f"not balanced: {unbalanced}")
 
-    def close(self, keep):
+    def close(self):
         for w in self.workers:
-            w.kill()
-            w.log.close()
-        if not keep:
+            w.close()
+        if self.found is None or self.planted:
             shutil.rmtree(self.place, ignore_errors=True)
+
+    def report(self, told_of_cluster):
+        line = f"{len(self.events)} events, {len(self.strikes.told)} strikes, {time.monotonic() - self.began:.0f} s"
+        alone = [w.ended_alone for w in self.workers if w.ended_alone]
+        if alone:
+            line += f", could not go on: {alone}"
+        if self.planted:
+            line = f"{self.planted} in seed {self.seed}: " + (f"{type(self.found).__name__}: {self.found}" if self.found else line)
+        elif self.found is None:
+            line = f"seed {self.seed}: {line}"
+        else:
+            line = (f"seed {self.seed} FAILED after {line}: {type(self.found).__name__}: {self.found}\n"
+                    f"  strikes: {'; '.join(self.strikes.told)}\n  all: {'; '.join(told_of_cluster)}\n  logs: {self.place}")
+        print(line, flush=True)
 
 
 def filled(schema, row):
@@ -256,39 +274,66 @@ def key_of(topic, row):
     return out.getvalue()
 
 
-def ops_kafka(*args):
-    """On brokers of the suite's own, whatever broker the rest of the tests has."""
-    env = {name: value for name, value in os.environ.items() if name != "SONDER_KAFKA"}
-    done = subprocess.run([HERE.parent.parent / "ops" / "kafka", *args, "--name", "chaos"], capture_output=True, text=True, env=env)
-    assert done.returncode == 0, f"ops/kafka {args}: {done.stderr}"
-    return done.stdout.strip()
+def try_seeds(seeds, cluster, registry_url, planted=None):
+    """Trials side by side; what was found, in the order of the seeds, None where nothing was."""
+    trials, of_cluster = [Trial(seed, cluster, registry_url, planted) for seed in seeds], None
+    try:
+        with concurrent.futures.ThreadPoolExecutor(len(trials) + 1) as side_by_side:
+            def all_do(what):
+                list(side_by_side.map(lambda trial: trial.step(lambda: what(trial)), trials))
+            all_do(Trial.prepare)
+            if not planted:
+                of_cluster = ClusterStrikes(seeds[0], STRIKES_SECONDS, cluster)
+                striking = side_by_side.submit(of_cluster.strike_all)
+            all_do(Trial.disturb)
+            if of_cluster is not None:
+                striking.result()
+            all_do(Trial.finish)
+    finally:
+        for trial in trials:
+            trial.close()
+    for trial in trials:
+        trial.report(of_cluster.told if of_cluster else [])
+    return [trial.found for trial in trials]
+
+
+def see_planted(faults, cluster, registry_url, first):
+    """Each fault must be found by what it does, not by an accident of the trial."""
+    unseen = []
+    for fault in faults:
+        for seed in range(first, first + PLANTED_SEEDS):
+            if isinstance(try_seeds([seed], cluster, registry_url, fault)[0], Finding):
+                break
+        else:
+            unseen.append(fault)
+    if unseen:
+        sys.exit(f"planted and not seen within {PLANTED_SEEDS} seeds each: {unseen}")
+    print(f"seen: {', '.join(faults)}")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=int(os.environ.get("SONDER_CHAOS_SEEDS", 6)))
-    parser.add_argument("--seed", type=int, default=int(os.environ.get("SONDER_CHAOS_SEED", 1)))
-    parser.add_argument("--brokers", action="store_true", help="three brokers of its own, killed and restarted as well")
+    parser.add_argument("--seeds", type=int, default=int(os.environ.get("SONDER_CHAOS_SEEDS", 8)), help="how many")
+    parser.add_argument("--seed", type=int, default=int(os.environ.get("SONDER_CHAOS_SEED", 1)), help="the first one")
+    parser.add_argument("--side-by-side", type=int, default=2, help="so many at a time, on the same brokers")
+    parser.add_argument("--brokers", type=int, choices=(1, 3), default=1, help="of its own, killed and restarted one at a time")
+    parser.add_argument("--planted", choices=[*FAULTS, "all"], help="with this fault in the workers, which must be seen")
+    parser.add_argument("--name", default="chaos", help="of its brokers, for several runs at a time")
     asked = parser.parse_args()
-    found = broker.of_this_run()
-    if asked.brokers:
-        ops_kafka("start", "--nodes", "3")
-        found["SONDER_KAFKA"] = ops_kafka("address")
-    failed = []
-    for seed in range(asked.seed, asked.seed + asked.seeds):
-        trial, began = Trial(seed, found, asked.brokers), time.monotonic()
-        try:
-            trial.run()
-            print(f"seed {seed}: {len(trial.events)} events, {len(trial.told)} strikes, {time.monotonic() - began:.0f} s", flush=True)
-        except (AssertionError, subprocess.TimeoutExpired) as e:
-            failed.append(seed)
-            print(f"seed {seed} FAILED: {e}\n  strikes: {'; '.join(trial.told)}\n  logs: {trial.place}", flush=True)
-        finally:
-            trial.close(keep=seed in failed)
-    if asked.brokers:
-        ops_kafka("wipe")
+    registry_url = broker.of_this_run()["SONDER_REGISTRY"]
+    cluster = Cluster(asked.brokers, registry_url, f"{asked.name}-{asked.brokers}")
+    try:
+        if asked.planted:
+            see_planted(FAULTS if asked.planted == "all" else [asked.planted], cluster, registry_url, asked.seed)
+            return
+        seeds = range(asked.seed, asked.seed + asked.seeds)
+        groups = [seeds[at:at + asked.side_by_side] for at in range(0, len(seeds), asked.side_by_side)]
+        failed = [seed for group in groups for seed, found in zip(group, try_seeds(group, cluster, registry_url)) if found]
+    finally:
+        cluster.close()
     if failed:
-        sys.exit(f"{len(failed)} of {asked.seeds} seeds failed: {failed}; again: --seed N --seeds 1")
+        sys.exit(f"{len(failed)} of {asked.seeds} seeds failed: {failed}; again: --brokers {asked.brokers} --seed N --seeds 1, or with "
+                 "those that were beside it")
 
 
 if __name__ == "__main__":

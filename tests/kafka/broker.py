@@ -55,8 +55,9 @@ class Registry:
         return self.ask(f"/subjects/{subject}/versions", {"schema": json.dumps(schema)})["id"]
 
     def text_of(self, schema_id):
+        import fastavro
         if schema_id not in self.known:
-            self.known[schema_id] = json.loads(self.ask(f"/schemas/ids/{schema_id}")["schema"])
+            self.known[schema_id] = fastavro.parse_schema(json.loads(self.ask(f"/schemas/ids/{schema_id}")["schema"]))
         return self.known[schema_id]
 
 
