@@ -44,7 +44,11 @@ std::string read_note(int fd) {
 }
 
 bool write_note(int fd, std::string_view text) {
-  return ::ftruncate(fd, 0) == 0 && ::pwrite(fd, text.data(), text.size(), 0) == static_cast<ssize_t>(text.size());
+  if (::ftruncate(fd, 0) != 0) return false;
+  const auto written = ::pwrite(fd, text.data(), text.size(), 0);
+  if (written == static_cast<ssize_t>(text.size())) return true;
+  if (written >= 0) errno = ENOSPC;  // there was room for a part of it
+  return false;
 }
 
 // Written beside and renamed, so that a crash leaves no half a note.

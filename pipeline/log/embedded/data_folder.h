@@ -22,6 +22,10 @@ inline constexpr folder_kind data_folder{
     "data folder", "writer.lock", "writes there already; stop it, or use another folder", "sonder-log ", disk_format_version,
     "restore the folder from a copy, or move it away to start empty"};
 
+/// Whether a file of some size can be written. RocksDB must not be opened while it cannot: in places it takes that for a defect and
+/// ends the process.
+[[nodiscard]] bool has_space(const std::filesystem::path& folder);
+
 /// A fresh folder under `readers/`; folders of processes that have ended are taken away on the way.
 [[nodiscard]] result<std::filesystem::path> make_reader_folder(const std::filesystem::path& folder);
 void sweep_reader_folders(const std::filesystem::path& folder) noexcept;

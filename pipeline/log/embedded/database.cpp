@@ -115,6 +115,11 @@ bool says_disk_full(const rocksdb::Status& why) {
          message.find("quota exceeded") != std::string::npos;
 }
 
+// Nothing runs yet that could go on by itself.
+tl::unexpected<error> no_space_to_open(const fs::path& folder) {
+  return fail(errc::io, "data folder " + folder.string() + ": the disk is full; free space, then start again");
+}
+
 }  // namespace
 
 result<std::unique_ptr<database>> database::open(const fs::path& folder,
@@ -127,6 +132,7 @@ result<std::unique_ptr<database>> database::open(const fs::path& folder,
   rocksdb::DB* opened = nullptr;
   rocksdb::Status outcome;
   if (options.mode == embedded_options::access::writer) {
+    if (!has_space(folder)) return no_space_to_open(folder);
     outcome = rocksdb::DB::Open(base, db, described, &handles, &opened);
   } else {
     auto own = make_reader_folder(folder);
@@ -139,6 +145,7 @@ result<std::unique_ptr<database>> database::open(const fs::path& folder,
       std::this_thread::sleep_for(catch_up_pause);
     }
   }
+  if (says_disk_full(outcome)) return no_space_to_open(folder);
   if (!outcome.ok()) return made->failed("cannot open the database", outcome);
   made->db_.reset(opened);
   std::copy(handles.begin(), handles.end(), made->handles_.begin());
@@ -200,7 +207,7 @@ std::unique_ptr<rocksdb::Iterator> database::iterate(family f, const rocksdb::Re
 tl::unexpected<error> database::failed(std::string_view doing, const rocksdb::Status& why) const {
   const std::string place = "data folder " + folder_.string() + ": " + std::string(doing) + ": ";
   if (says_disk_full(why)) {
-    return fail(errc::io, place + "the disk is full (" + why.ToString() +
+    return fail(errc::unavailable, place + "the disk is full (" + why.ToString() +
                               "); free space, then work goes on by itself");
   }
   if (why.IsCorruption()) {

@@ -52,7 +52,8 @@ class database {
   [[nodiscard]] std::unique_ptr<rocksdb::Iterator> iterate(family f,
                                                            const rocksdb::ReadOptions& how);
 
-  /// RocksDB's status as ours: `data folder F: <doing>: ...` and what to do about it.
+  /// RocksDB's status as ours: `data folder F: <doing>: ...` and what to do about it. A full disk is errc::unavailable: every later
+  /// write looks whether there is space again.
   [[nodiscard]] tl::unexpected<error> failed(std::string_view doing,
                                              const rocksdb::Status& why) const;
 

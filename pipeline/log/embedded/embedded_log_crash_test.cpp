@@ -165,13 +165,13 @@ TEST_F(EmbeddedLogCrash, KeepsEpochsWholeOnAFullDiskAndGoesOnAfterwards) {
       if (done) ++n;
     }
     ASSERT_FALSE(done);
-    EXPECT_EQ(done.error().code, errc::io);
+    EXPECT_EQ(done.error().code, errc::unavailable);
     EXPECT_THAT(done.error().message, HasSubstr("the disk is full"));
     EXPECT_THAT(done.error().message, HasSubstr("free space, then work goes on by itself"));
     // It stays so, and what was committed can be read meanwhile.
     const auto again = run_counting_epoch(*log_, n);
     ASSERT_FALSE(again);
-    EXPECT_EQ(again.error().code, errc::io);
+    EXPECT_EQ(again.error().code, errc::unavailable);
     EXPECT_THAT(again.error().message, HasSubstr("the disk is full"));
     EXPECT_EQ(static_cast<std::int64_t>(read_all(*log_, "out", 0).size()), (n + 1) / 2);
     EXPECT_EQ(state_of(*log_, "count", 0, "n"), std::to_string(n));
@@ -200,6 +200,22 @@ TEST_F(EmbeddedLogCrash, GoesOnAfterADiskThatTookNothingAtAll) {
   for (std::int64_t i = next; i < 5; ++i) must(run_counting_epoch(*log_, i));
   log_.reset();
   EXPECT_EQ(check(5), 5);
+}
+
+// There is no worker yet that could go on by itself, and nobody else who writes there: errc::unavailable would say so.
+TEST_F(EmbeddedLogCrash, SaysToStartAgainWhereTheDiskIsFullWhenItIsOpened) {
+  open();
+  must(create_counting_topics(*log_));
+  for (std::int64_t n = 0; n < 20; ++n) must(run_counting_epoch(*log_, n));
+  log_.reset();
+  const small_disk disk(300'000);
+  embedded_options how;
+  how.maintenance_interval = {};
+  const auto refused = open_embedded_log(folder_, how);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, errc::io) << refused.error().message;
+  EXPECT_THAT(refused.error().message, HasSubstr("the disk is full"));
+  EXPECT_THAT(refused.error().message, HasSubstr("free space, then start again"));
 }
 
 }  // namespace

@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "log/embedded/data_folder.h"
 #include "log/embedded/rocks_log.h"
 
 namespace sonder::embedded {
 namespace {
 
-constexpr std::size_t space_probe_bytes = 1 << 20;
 constexpr std::size_t topic_value_bytes = 4 + 4 + 1 + 8 + 8 + 8 + 4;
 constexpr std::uint8_t topic_compacted = 1;
 constexpr std::uint8_t topic_append_time = 2;
@@ -35,18 +35,6 @@ std::string difference(const topic_config& have, const topic_config& want) {
   if (have.tombstone_ms != want.tombstone_ms)
     return say("tombstone_ms", have.tombstone_ms, want.tombstone_ms);
   return say("record_bytes_max", have.record_bytes_max, want.record_bytes_max);
-}
-
-// Whether a file of some size can be written: RocksDB must not be opened again while it cannot.
-bool has_space(const std::filesystem::path& folder) {
-  const auto path = folder / "space.probe";
-  std::FILE* file = std::fopen(path.c_str(), "wbe");
-  if (file == nullptr) return false;
-  const std::string zeros(space_probe_bytes, '\0');
-  bool whole = std::fwrite(zeros.data(), 1, zeros.size(), file) == zeros.size();
-  whole = std::fclose(file) == 0 && whole;
-  std::remove(path.c_str());
-  return whole;
 }
 
 }  // namespace
@@ -190,13 +178,15 @@ status rocks_log::write(rocksdb::WriteBatch& batch, std::string_view doing, bool
 // The epoch that failed is then found whole or not at all, and offsets start from what is there.
 status rocks_log::recover() {
   if (!write_failed_) return {};
-  if (!has_space(folder_)) {
-    return fail(errc::io, "data folder " + folder_.string() +
-                              ": the disk is full; free space, then work goes on by itself");
-  }
+  const auto still_full = [&] {
+    return fail(errc::unavailable, "data folder " + folder_.string() +
+                                       ": the disk is full; free space, then work goes on by itself");
+  };
+  if (!has_space(folder_)) return still_full();
   const std::lock_guard guard(db_mutex_);
   db_.reset();
   auto again = database::open(folder_, options_);
+  if (!again && !has_space(folder_)) return still_full();
   if (!again) return tl::unexpected<error>(std::move(again).error());
   db_ = std::move(*again);
   {
