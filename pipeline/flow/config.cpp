@@ -65,6 +65,7 @@ class flow_reader {
     }
     for_each_entry(top, "topics", "topic", [this](const auto& m) { read_topic(m); });
     for_each_entry(top, "stages", "stage", [this](const auto& m) { read_stage(m); });
+    check_bury_parked_of();
     for_each_entry(top, "sinks", "sink", [this](const auto& m) { read_sink(m); });
     top.require("topics", "the topics that it reads and writes");
     top.texts("plugins", flow_.plugin_dirs);
@@ -126,11 +127,21 @@ class flow_reader {
     run.size("outbox_max", 1 << 20, 256 << 20, flow_.outbox_bytes_max);
     run.whole("parked_max", 1, 65'536, flow_.parked_rows_max);
     run.size("parked_size_max", 1 << 20, 1 << 30, flow_.parked_bytes_max);
+    run.texts("bury_parked_of", flow_.bury_parked_of);
     run.duration("future_max", 0, 3'660 * day_ms, flow_.future_ms_max);
     run.duration("drain_max", 0, hour_ms, flow_.drain_ms_max);
     run.whole("http_port", -1, 65'535, flow_.http_port);
     run.text("http_address", flow_.http_address);
     run.finish();
+  }
+
+  void check_bury_parked_of() {
+    for (const auto& name : flow_.bury_parked_of) {
+      const bool there = std::any_of(flow_.stages.begin(), flow_.stages.end(), [&](const auto& stage) { return stage.name == name; });
+      if (!there) continue;
+      document_.report(*document_.root.find("run")->find("bury_parked_of"),
+                       "\"bury_parked_of\" of run names stage \"" + name + "\", which the flow has: its parked rows come back to it");
+    }
   }
 
   void read_secret(const yaml_value::member& m) {

@@ -165,6 +165,7 @@ struct flow_options {
   std::int64_t outbox_bytes_max = 64 << 20;  ///< of all tasks, uncommitted
   std::int32_t parked_rows_max = 4'096;      ///< of one task, over its stages: it takes up no more events beyond this
   std::int64_t parked_bytes_max = 32 << 20;  ///< the same
+  std::vector<std::string> bury_parked_of;   ///< stages that the flow has no more, whose parked rows are given up
   std::int64_t future_ms_max = 86'400'000;   ///< events further ahead than this are dead-lettered
   std::int64_t drain_ms_max = 30'000;        ///< how long SIGTERM waits for running calls
   std::int32_t http_port = -1;               ///< metrics and health; -1: off, 0: any free port

@@ -331,6 +331,8 @@ INSTANTIATE_TEST_SUITE_P(
         mistake{"DurationTooLong", stage("deadline: 3d"),
                 ":4:40: \"deadline\" of stage \"s\" must be a duration from 10ms to 1h, such as "
                 "100ms or 2s, not \"3d\""},
+        mistake{"ParkedRowsOfAStageThatIsThereGivenUp", stage("") + "run: {bury_parked_of: [s]}\n",
+                ":5:23: \"bury_parked_of\" of run names stage \"s\", which the flow has: its parked rows come back to it"},
         mistake{"SizeWithUnknownUnit", with("run: {outbox_max: 64Mb}\n"),
                 ":3:19: \"outbox_max\" of run must be a size from 1MiB to 256MiB, such as 64MiB, "
                 "not \"64Mb\""},

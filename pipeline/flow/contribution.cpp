@@ -44,9 +44,23 @@ void contribution::clear() noexcept {
   state.clear();
   records_in = records_out = dead_letters = steps = awaited_steps = 0;
   bytes = 0;
+  rows_max = 0;
   for (auto& sink : ages) sink.clear();
   for (auto& stage : timers) stage = {};
   blocked_ns.fill(0);
+}
+
+std::size_t contribution::epoch_bytes() const noexcept {
+  std::size_t sum = 0;
+  for (const auto& output : outputs) sum += output.bytes();
+  for (const auto& change : state) sum += change.key.size() + (change.value ? change.value->size() : 0);
+  return sum;
+}
+
+std::size_t contribution::epoch_records() const noexcept {
+  auto sum = state.size();
+  for (const auto& output : outputs) sum += static_cast<std::size_t>(output.count());
+  return sum;
 }
 
 void contribution::add_to(epoch_changes& epoch, const graph& flow, std::int32_t partition) {

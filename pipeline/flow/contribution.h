@@ -42,6 +42,9 @@ struct contribution {
   }
   static constexpr std::size_t output_bytes_max = 48 << 20;  ///< of one partition of one topic
   static constexpr std::size_t bytes_max = 96 << 20;         ///< of all outputs
+  /// What it adds to an epoch, in the log's bytes and records: state changes too.
+  [[nodiscard]] std::size_t epoch_bytes() const noexcept;
+  [[nodiscard]] std::size_t epoch_records() const noexcept;
   void clear() noexcept;
   /// Adds everything to an epoch. Views in it last as long as this is not changed.
   void add_to(epoch_changes& epoch, const graph& flow, std::int32_t partition);
@@ -71,6 +74,7 @@ struct contribution {
   std::uint64_t steps = 0;
   std::uint64_t awaited_steps = 0;            ///< of these, all but batches of feedback topics
   std::size_t bytes = 0;                      ///< of the outputs
+  std::int32_t rows_max = 0;                  ///< that any batch of it could have
   bool takes_all = true;                      ///< what does not fit is buried; else the step ends with errc::capacity, to be made smaller
   std::vector<age_tally> ages;                ///< per sink, of the records that its outputs came from
   std::vector<timer_counts> timers;           ///< per stage

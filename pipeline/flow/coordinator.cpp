@@ -31,7 +31,8 @@ double seconds_since(steady_clock::time_point from) {
   return std::chrono::duration<double>(steady_clock::now() - from).count();
 }
 
-group_request request_of(const graph& flow) {
+group_request request_of(const task_context& context) {
+  const auto& flow = *context.flow;
   group_request request;
   request.group = flow.options.name;
   request.partitions = flow.partitions;
@@ -42,6 +43,7 @@ group_request request_of(const graph& flow) {
   for (const auto& stage : flow.stages) {
     for (auto& name : store_names(stage)) request.stores.push_back(std::move(name));
   }
+  for (const auto& stage : context.stages_left_behind) request.stores.push_back(parked_store_of(stage));
   return request;
 }
 
@@ -100,13 +102,15 @@ status coordinator::open_ready_tasks() {
       still.push_back(partition);
       continue;
     }
-    auto made = task::create(context_, partition);
+    const auto smaller = smaller_.find(partition);
+    auto made = task::create(context_, partition, smaller == smaller_.end() ? 0 : smaller->second);
     if (!made && made.error().code != errc::unavailable) return tl::unexpected(made.error());
     if (!made) {
       still.push_back(partition);
       answered = false;
       continue;
     }
+    if (smaller != smaller_.end()) smaller_.erase(smaller);
     tasks_.emplace_back(std::move(*made));
     deadlines_.add(tasks_.back()->watch());
     schedule(tasks_.back());
@@ -325,7 +329,7 @@ result<bool> coordinator::commit_epoch() {
 }
 
 result<bool> coordinator::commit_collected() {
-  const auto began = steady_clock::now();
+  auto began = steady_clock::now();
   last_commit_ = began;
   // What the last commit wrote is taken in first, so that a task's layers never pile up.
   std::vector<task*> sealed;
@@ -335,10 +339,39 @@ result<bool> coordinator::commit_collected() {
     if (waiting_.empty() && began - discarded_at_ > back_off_max) delayed_by(every_task, "");
     return false;
   }
+  for (std::span<task* const> left(sealed); !left.empty();) {
+    const auto count = tasks_that_fit(left);
+    SONDER_TRY(commit_epoch_of(left.first(count), began));
+    left = left.subspan(count);
+    began = steady_clock::now();
+  }
+  one_by_one_ = false;
+  return true;
+}
+
+/// How many of the first tasks make an epoch that the log takes; at least one.
+std::size_t coordinator::tasks_that_fit(std::span<task* const> sealed) const {
+  const auto limits = context_.on->limits();
+  std::size_t bytes = 0;
+  std::size_t records = 0;
+  std::size_t count = 0;
+  for (; count < sealed.size(); ++count) {
+    bytes += sealed[count]->sealed()->epoch_bytes();
+    records += sealed[count]->sealed()->epoch_records();
+    if (count > 0 && (one_by_one_ || bytes > limits.bytes_max || records > limits.records_max)) break;
+  }
+  return count;
+}
+
+status coordinator::commit_epoch_of(std::span<task* const> sealed, steady_clock::time_point began) {
   epoch_changes epoch;
   epoch.group = context_.flow->options.name;
   for (auto* t : sealed) t->sealed()->add_to(epoch, *context_.flow, t->partition());
-  SONDER_TRY(context_.on->commit(epoch));
+  if (auto done = context_.on->commit(epoch); !done) {
+    too_large_.clear();
+    for (auto* t : sealed) too_large_.emplace_back(t->partition(), t->sealed()->rows_max);
+    return done;
+  }
   discards_in_a_row_ = 0;
   delayed_by(every_task, "");
   ++epochs_committed_;
@@ -349,7 +382,23 @@ result<bool> coordinator::commit_collected() {
     t->committed();
   }
   if (observe_ != nullptr) observe_->epoch_committed(seconds_since(began));
-  return true;
+  return {};
+}
+
+/// The log has refused an epoch for its size: the same again would be refused again. Epochs of one task each come first, then batches
+/// of half the rows, each alone in its epoch. What is left of a row that alone is too much is for people to decide.
+status coordinator::make_smaller(const error& why) {
+  if (too_large_.size() > 1) {
+    one_by_one_ = true;
+    return {};
+  }
+  const auto [partition, rows] = too_large_.front();
+  if (rows > 1) {
+    smaller_[partition] = rows / 2;
+    return {};
+  }
+  return fail(errc::capacity, "task " + std::to_string(partition) + " of flow \"" + context_.flow->options.name +
+                                  "\": the log takes no epoch of one row's outputs and state alone: " + why.message);
 }
 
 void coordinator::count(const contribution& of) {
@@ -368,7 +417,8 @@ status coordinator::discard(const error& why) {
     options_.lines->write(log_level::warning, "an epoch could not be committed and is run again", {{"because", why.message}});
   }
   if (why.code == errc::fenced) return tl::unexpected(why);
-  if (why.code != errc::unavailable && discards_in_a_row_ > discards_in_a_row_max) return tl::unexpected(why);
+  if (why.code == errc::capacity) SONDER_TRY(make_smaller(why));
+  if (why.code != errc::unavailable && why.code != errc::capacity && discards_in_a_row_ > discards_in_a_row_max) return tl::unexpected(why);
   delayed_by(every_task, why.message);
   context_.stop.stopping.store(true, std::memory_order_relaxed);
   (void)wait_for_running(give_up_wait);  // what runs longer is retired, and never committed
@@ -376,7 +426,9 @@ status coordinator::discard(const error& why) {
   std::sort(waiting_.begin(), waiting_.end());
   retire_tasks();
   context_.stop.stopping.store(false, std::memory_order_relaxed);
-  const auto until = steady_clock::now() + std::min(back_off_first * (1 << std::min(discards_in_a_row_, 6)), back_off_max);
+  // The log is well where it refuses a size.
+  const auto patience = why.code == errc::capacity ? milliseconds(0) : back_off_max;
+  const auto until = steady_clock::now() + std::min(back_off_first * (1 << std::min(discards_in_a_row_, 6)), patience);
   while (steady_clock::now() < until && asked_to_stop() == 0) std::this_thread::sleep_for(milliseconds(10));
   SONDER_TRY(member_->restart());
   return open_ready_tasks();
@@ -512,7 +564,7 @@ status coordinator::drain() {
 status coordinator::run(run_summary& summary) {
   started_ = last_commit_ = last_report_ = steady_clock::now();
   rebalance_began_ = started_;
-  auto joined = context_.on->join(request_of(*context_.flow));
+  auto joined = context_.on->join(request_of(context_));
   if (!joined) return tl::unexpected(joined.error());
   member_ = std::move(*joined);
   auto ended = loop(summary);

@@ -7,7 +7,9 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "flow/executor.h"
@@ -56,6 +58,9 @@ class coordinator {
   /// Collects what tasks have finished and commits it. False if there was nothing.
   [[nodiscard]] result<bool> commit_epoch();
   [[nodiscard]] result<bool> commit_collected();
+  [[nodiscard]] status commit_epoch_of(std::span<task* const> sealed, std::chrono::steady_clock::time_point began);
+  [[nodiscard]] std::size_t tasks_that_fit(std::span<task* const> sealed) const;
+  [[nodiscard]] status make_smaller(const error& why);
   void collect(std::vector<task*>& sealed);
   [[nodiscard]] status discard(const error& why);
   void retire_tasks();
@@ -74,6 +79,9 @@ class coordinator {
   std::unique_ptr<group_member> member_;
   bool assigned_ = false;                      ///< the group has given an assignment that stands
   std::vector<std::int32_t> waiting_;          ///< assigned, with state or offsets not at hand yet
+  bool one_by_one_ = false;                    ///< an epoch of several tasks was too large for the log: each has its own now
+  std::vector<std::pair<std::int32_t, std::int32_t>> too_large_;  ///< tasks of the epoch that was refused: partition, rows of a batch
+  std::map<std::int32_t, std::int32_t> smaller_;                  ///< rows that a task's batches begin with when it is opened next
   std::vector<std::shared_ptr<task>> tasks_;   ///< open; each is also held by the work of it that runs
   std::string waits_for_;                      ///< as last told
   std::chrono::steady_clock::time_point waits_told_;

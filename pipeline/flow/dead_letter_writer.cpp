@@ -25,18 +25,20 @@ const std::array<const char*, places> names = {"cause",  "stage",     "topic", "
 
 }  // namespace
 
-dead_letter_writer::dead_letter_writer(const graph& flow, const topic_options& topic_of, std::int32_t of_partition)
-    : flow_(flow), topic_(topic_of), partition_(of_partition) {}
+dead_letter_writer::dead_letter_writer(const graph& flow, const topic_options& topic_of, std::int32_t of_partition,
+                                       std::size_t record_bytes_max)
+    : flow_(flow), topic_(topic_of), partition_(of_partition), record_bytes_max_(record_bytes_max) {}
 
 result<std::unique_ptr<dead_letter_writer>> dead_letter_writer::create(const graph& flow, schema_registry& schemas,
-                                                                       const secret_box& secrets, std::int32_t of_partition) {
+                                                                       const secret_box& secrets, std::int32_t of_partition,
+                                                                       std::size_t record_bytes_max) {
   if (flow.options.dead_letter.empty()) return nullptr;
   const auto topic_of = std::find_if(flow.options.topics.begin(), flow.options.topics.end(),
                                      [&](const topic_options& t) { return t.name == flow.options.dead_letter; });
   if (topic_of == flow.options.topics.end()) return nullptr;
   auto of = load_schema_file(topic_of->schema);
   if (!of) return tl::unexpected(of.error());
-  std::unique_ptr<dead_letter_writer> made(new dead_letter_writer(flow, *topic_of, of_partition));
+  std::unique_ptr<dead_letter_writer> made(new dead_letter_writer(flow, *topic_of, of_partition, record_bytes_max));
   for (const auto* name : names) {
     const auto* field_of = (*of)->find_field(name);
     if (field_of == nullptr) {
@@ -116,7 +118,7 @@ status dead_letter_writer::write(const letter& of, std::int64_t now_ms, contribu
   fill(of, now_ms, true);
   SONDER_TRY(encode());
   // A record may be as large as its topic allows; sealed, it is larger than this one does.
-  if (encoded_.size() > static_cast<std::size_t>(topic_config{}.record_bytes_max)) {
+  if (encoded_.size() > record_bytes_max_) {
     fill(of, now_ms, false);
     SONDER_TRY(encode());
   }

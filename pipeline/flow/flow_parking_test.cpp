@@ -107,6 +107,39 @@ class FlowParking : public testing::Test {
   std::string out_options;
 };
 
+TEST_F(FlowParking, RefusesAFlowWithoutTheStageThatRowsWaitFor) {
+  rig.flow(hoard("retry: 1h, retry_max: 1h"));
+  rig.give("events", {event("a1", "ana", 1, "retry 1"), event("b1", "ben", 2)});
+  run_for(milliseconds(300));
+  rig.flow(yaml("event.avsc", "  renamed: {plugin: hoarder, in: {texts: events}}\n", "renamed.out"));
+  rig.give("events", {event("c1", "cleo", 3)});
+  const auto refused = rig.try_run();
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, errc::invalid);
+  EXPECT_THAT(refused.error().message, HasSubstr("rows wait for stage \"hoard\", which the flow has no more (task 0: 1 of them)"));
+  EXPECT_THAT(refused.error().message, HasSubstr("run: {bury_parked_of: [hoard]}"));
+  EXPECT_THAT(ids(), ElementsAre("b1"));
+  rig.flow(hoard("retry: 1h, retry_max: 1h"));
+  later_by(7'200'000);
+  rig.run();
+  EXPECT_THAT(ids(), testing::UnorderedElementsAre("a1", "b1", "c1"));
+}
+
+TEST_F(FlowParking, GivesUpRowsOfAStageThatTheFlowHasNoMoreWhereItIsToldTo) {
+  rig.flow(hoard("retry: 1h, retry_max: 1h"));
+  rig.give("events", {event("a1", "ana", 1, "retry 1"), event("a2", "ana", 2), event("b1", "ben", 3)});
+  run_for(milliseconds(300));
+  const auto without = [&](const std::string& run) {
+    rig.flow(yaml("event.avsc", "  renamed: {plugin: hoarder, in: {texts: events}}\n", "renamed.out", run));
+    return rig.run();
+  };
+  without(", bury_parked_of: [hoard]");
+  EXPECT_THAT(rig.dead_letters(), ElementsAre("hoard:flow_changed", "hoard:flow_changed"));
+  EXPECT_THAT(ids(), ElementsAre("b1"));
+  without("");
+  EXPECT_THAT(rig.dead_letters(), SizeIs(2));
+}
+
 TEST_F(FlowParking, LetsOthersGoOnWhileARowAndWhatFollowsItWait) {
   rig.flow(hoard("retry: 20ms"));
   rig.give("events", {event("a1", "ana", 1, "retry 2"), event("b1", "ben", 2), event("a2", "ana", 3), event("b2", "ben", 4),

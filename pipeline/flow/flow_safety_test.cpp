@@ -7,6 +7,7 @@
 
 #include "avro/framing.h"
 #include "flow/flow_rig.h"
+#include "flow/forwarding_log_rig.h"
 #include "flow/schema_notes.h"
 #include "observe/metrics.h"
 
@@ -46,6 +47,51 @@ std::string padded(int number, std::size_t size) {
   return name;
 }
 
+/// Takes epochs of so many bytes, state counted, and says so or not; and in `out` records of so many bytes, which it says.
+class picky_log final : public forwarding_log {
+ public:
+  picky_log(log& behind, std::size_t bytes_max, bool says_so) : forwarding_log(behind), bytes_max_(bytes_max), says_so_(says_so) {}
+
+  epoch_limits limits() const noexcept override { return says_so_ ? epoch_limits{.bytes_max = bytes_max_} : epoch_limits{}; }
+  result<topic_config> describe(std::string_view topic) override {
+    auto found = forwarding_log::describe(topic);
+    if (found && topic == "out") found->record_bytes_max = record_bytes_max;
+    return found;
+  }
+  status commit(const epoch_changes& epoch) override {
+    std::size_t bytes = 0;
+    for (const auto& batch : epoch.produced) {
+      bytes += batch.records->bytes();
+      const bool fits = batch.topic != "out" || batch.records->largest_record_bytes() <= static_cast<std::size_t>(record_bytes_max);
+      if (!fits) return refuse("a record is larger than topic \"out\" takes");
+    }
+    for (const auto& change : epoch.state) bytes += change.key.size() + (change.value ? change.value->size() : 0);
+    if (bytes > bytes_max_) return refuse("epoch: has " + std::to_string(bytes) + " bytes, at most " + std::to_string(bytes_max_));
+    return forwarding_log::commit(epoch);
+  }
+
+  std::int32_t record_bytes_max = topic_config{}.record_bytes_max;
+  std::uint64_t refused = 0;
+
+ private:
+  status refuse(std::string why) {
+    ++refused;
+    return fail(errc::capacity, std::move(why));
+  }
+  std::size_t bytes_max_;
+  bool says_so_;
+};
+
+/// For each of so many partitions the name of a subject that belongs there.
+std::vector<std::string> one_subject_each(std::int32_t partitions) {
+  std::vector<std::string> names(static_cast<std::size_t>(partitions));
+  for (int i = 0; i < 1'000; ++i) {
+    const auto name = "s" + std::to_string(i);
+    names[static_cast<std::size_t>(murmur2_partition(as_bytes(name), partitions))] = name;
+  }
+  return names;
+}
+
 class FlowSafety : public testing::Test {
  protected:
   FlowSafety() {
@@ -66,6 +112,21 @@ class FlowSafety : public testing::Test {
            "  out: {schema: " + out_schema + ", " + out_options + "carries: [behaviour, quasi_identifier]}\n"
            "  dead_letter: {schema: " + schemas + "/dead_letter.avsc, partitions: 1}\n"
            "stages:\n" + stages + "sinks:\n  out: " + from + "\n" + more;
+  }
+
+  /// Stage "hoard" over so many partitions, each with so many rows that put 1 MiB of state each.
+  result<run_summary> hoard_on(picky_log& on, std::int32_t partitions, int rows_each) {
+    auto text = yaml("event.avsc", "  hoard: {plugin: hoarder, in: {texts: events}}\n", "hoard.out",
+                     "run: {commit_interval: 1m, batch_rows: 4}\n");
+    const std::string one = "partitions: 1";
+    text.replace(text.find(one), one.size(), "partitions: " + std::to_string(partitions));
+    rig.flow(text);
+    std::vector<std::string> rows;
+    for (const auto& subject : one_subject_each(partitions)) {
+      for (int i = 0; i < rows_each; ++i) rows.push_back(event(subject + "/" + std::to_string(i), subject, i + 1, "keep 1"));
+    }
+    rig.give("events", rows);
+    return run_worker(std::make_shared<const graph>(rig.checked()), on, rig.options());
   }
 
   /// Asks the worker to stop after `wait`, if it still runs then.
@@ -119,6 +180,46 @@ TEST_F(FlowSafety, ClosesAnEpochBeforeItsStateIsMoreThanAStoreHolds) {
   const auto summary = rig.run();
   EXPECT_EQ(summary.records_out, 5'000U);
   EXPECT_THAT(rig.dead_letters(), IsEmpty());
+}
+
+TEST_F(FlowSafety, MakesSeveralEpochsOfWhatIsMoreThanTheLogTakesAtOnce) {
+  picky_log on(rig.on(), 5 << 19, true);
+  const auto summary = hoard_on(on, 4, 1);
+  ASSERT_TRUE(summary) << summary.error().message;
+  EXPECT_THAT(rig.records("out"), SizeIs(4));
+  EXPECT_EQ(on.refused, 0U);
+  EXPECT_GE(summary->epochs_committed, 2U);
+}
+
+TEST_F(FlowSafety, MakesSmallerEpochsWhereTheLogTakesLessThanItSays) {
+  picky_log on(rig.on(), 3 << 19, false);
+  const auto summary = hoard_on(on, 2, 3);
+  ASSERT_TRUE(summary) << summary.error().message;
+  EXPECT_THAT(rig.records("out"), SizeIs(6));
+  EXPECT_THAT(rig.dead_letters(), IsEmpty());
+  EXPECT_GE(on.refused, 2U);
+  EXPECT_EQ(summary->epochs_discarded, on.refused);
+}
+
+TEST_F(FlowSafety, EndsWhereTheLogTakesNotEvenOneRow) {
+  picky_log on(rig.on(), 1 << 19, false);
+  const auto summary = hoard_on(on, 1, 2);
+  ASSERT_FALSE(summary);
+  EXPECT_EQ(summary.error().code, errc::capacity);
+  EXPECT_THAT(summary.error().message, testing::StartsWith("task 0 of flow \"t\": the log takes no epoch of one row's outputs and state alone: epoch: has 10"));
+  EXPECT_LE(on.refused, 4U);
+}
+
+TEST_F(FlowSafety, BuriesARecordThatIsLargerThanItsTopicTakes) {
+  picky_log on(rig.on(), SIZE_MAX, true);
+  on.record_bytes_max = 2'000;
+  rig.flow(yaml("event.avsc", "  a: {plugin: passthrough, in: {in: events}}\n", "a.out"));
+  rig.give("events", {event("e1", "ana", 1), event("e2", "ana", 2, padded(0, 3'000)), event("e3", "ana", 3)});
+  const auto summary = run_worker(std::make_shared<const graph>(rig.checked()), on, rig.options());
+  ASSERT_TRUE(summary) << summary.error().message;
+  EXPECT_THAT(rig.records("out"), SizeIs(2));
+  EXPECT_THAT(rig.dead_letters(), ElementsAre("out:too_large"));
+  EXPECT_EQ(on.refused, 0U);
 }
 
 TEST_F(FlowSafety, LoadsATableThatIsLargerThanAnEpochMayBe) {

@@ -10,6 +10,7 @@
 #include "avro/framing.h"
 #include "flow/dead_letter_seal.h"
 #include "flow/flow_rig.h"
+#include "flow/forwarding_log_rig.h"
 #include "flow/schema_notes.h"
 #include "observe/log.h"
 
@@ -47,44 +48,17 @@ std::string decision(const std::string& subject, const std::string& what, std::i
          std::to_string(at) + "}";
 }
 
-/// A log whose first commits fail, as on a full disk.
-class failing_log final : public log {
+/// A log whose first commits fail, as on a broken disk.
+class failing_log final : public forwarding_log {
  public:
-  failing_log(log& behind, int failures) : behind_(behind), failures_(failures) {}
+  failing_log(log& behind, int failures) : forwarding_log(behind), failures_(failures) {}
 
-  status create_topic(const topic_config& topic) override { return behind_.create_topic(topic); }
-  result<topic_config> describe(std::string_view topic) override { return behind_.describe(topic); }
-  result<std::vector<topic_config>> topics() override { return behind_.topics(); }
-  result<offset_range> offsets(std::string_view topic, std::int32_t partition) override { return behind_.offsets(topic, partition); }
-  result<std::int64_t> offset_at(std::string_view topic, std::int32_t partition, std::int64_t at_ms) override {
-    return behind_.offset_at(topic, partition, at_ms);
-  }
-  status fetch(std::string_view topic, std::int32_t partition, std::int64_t from, const fetch_limits& limits,
-               record_block& into) override {
-    return behind_.fetch(topic, partition, from, limits, into);
-  }
-  status append(std::span<const produced_batch> batches) override { return behind_.append(batches); }
-  result<std::vector<std::int64_t>> committed(std::string_view group, std::string_view topic) override {
-    return behind_.committed(group, topic);
-  }
   status commit(const epoch_changes& epoch) override {
-    if (failures_-- > 0) return fail(errc::io, "no space left on device");
-    return behind_.commit(epoch);
+    if (failures_-- > 0) return fail(errc::io, "input/output error");
+    return forwarding_log::commit(epoch);
   }
-  result<bool> state_get(std::string_view group, std::string_view store, std::int32_t partition, bytes_view key,
-                         buffer& value) override {
-    return behind_.state_get(group, store, partition, key, value);
-  }
-  status state_scan(std::string_view group, std::string_view store, std::int32_t partition, bytes_view prefix, state_visitor visit,
-                    void* ctx) override {
-    return behind_.state_scan(group, store, partition, prefix, visit, ctx);
-  }
-  void wait_for_records(std::uint64_t& seen, std::chrono::milliseconds at_most) override { behind_.wait_for_records(seen, at_most); }
-  result<std::optional<std::string>> note(std::string_view name) override { return behind_.note(name); }
-  status set_note(std::string_view name, std::string_view value) override { return behind_.set_note(name, value); }
 
  private:
-  log& behind_;
   int failures_;
 };
 

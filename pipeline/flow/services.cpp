@@ -9,6 +9,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "flow/left_behind.h"
 #include "observe/log.h"
 
 namespace sonder {
@@ -18,9 +19,7 @@ namespace {
 constexpr std::size_t key_bytes_max = 4096;
 constexpr std::size_t value_bytes_max = 1 << 20;
 constexpr std::size_t secret_bytes_max = 64 << 10;
-// A parked row holds its record and all its columns; it is read once again, so that a cache of many is of no use.
 constexpr std::string_view event_time_key = "e";
-constexpr store_limits parked_limits{1 << 20, 48 << 20};
 constexpr store_limits rebuilt_limits{1 << 20, 256 << 20};  // of one task
 
 std::string_view text(sonder_string s) { return {s.data, static_cast<std::size_t>(s.size)}; }
@@ -288,7 +287,7 @@ std::vector<std::string> store_names(const stage_node& stage) {
     if (!stage.is_rebuilt(i)) names.push_back(stage.options.name + "." + stage.of.stores[i].name);
   }
   if (!stage.of.timers.empty()) names.push_back(stage.options.name + ".~timers");
-  names.push_back(stage.options.name + ".~parked");
+  names.push_back(parked_store_of(stage.options.name));
   return names;
 }
 

@@ -55,7 +55,8 @@ int slot_of(const sink_node& sink, const std::string& name) {
 
 }  // namespace
 
-result<std::shared_ptr<const sink_plan>> sink_plan::compile(const graph& flow, const sink_node& sink, schema_registry& schemas) {
+result<std::shared_ptr<const sink_plan>> sink_plan::compile(const graph& flow, const sink_node& sink, schema_registry& schemas,
+                                                               std::size_t record_bytes_max) {
   auto plan = std::make_shared<sink_plan>();
   std::vector<field> columns;
   for (std::size_t i = 0; i < sink.slots.size(); ++i) {
@@ -76,7 +77,7 @@ result<std::shared_ptr<const sink_plan>> sink_plan::compile(const graph& flow, c
     if (!id) return tl::unexpected(id.error());
     plan->schema_id = *id;
   }
-  plan->record_bytes_max = topic_config{}.record_bytes_max;
+  plan->record_bytes_max = record_bytes_max;
   return plan;
 }
 
@@ -231,7 +232,7 @@ status sink_writer::write(const row_space& space, edge_rows& in, batch_memory& m
   SONDER_TRY(bind(rows, find_rows(rows, *base), memory));
   auto& ages = to.ages[sink_];
   const bool may_lack_key = !node_.topic.compact;
-  const auto record_bytes_max = static_cast<std::size_t>(plan_->record_bytes_max);
+  const auto record_bytes_max = plan_->record_bytes_max;
   std::size_t buried = 0;
   for (std::size_t i = 0; i < base->rows.size(); ++i) {
     const auto space_row = base->rows[i];

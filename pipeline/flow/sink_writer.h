@@ -21,10 +21,10 @@ struct sink_plan {
   std::unique_ptr<const encode_plan> key;  ///< where the key is not the bytes of one field
   std::vector<int> value_slots;            ///< slots of the edge that `value` takes, in its order
   std::int32_t schema_id = -1;
-  std::int32_t record_bytes_max = 0;
+  std::size_t record_bytes_max = 0;        ///< key, value and headers
 
   [[nodiscard]] static result<std::shared_ptr<const sink_plan>> compile(const graph& flow, const sink_node& sink,
-                                                                        schema_registry& schemas);
+                                                                        schema_registry& schemas, std::size_t record_bytes_max);
 };
 
 /// One sink in one task: encodes rows into the task's contribution. Confined to the task's strand.
@@ -75,7 +75,7 @@ class sink_writer {
 class dead_letter_writer {
  public:
   [[nodiscard]] static result<std::unique_ptr<dead_letter_writer>> create(const graph& flow, schema_registry& schemas,
-                                                                          const secret_box& secrets, std::int32_t partition);
+                                                                          const secret_box& secrets, std::int32_t partition, std::size_t record_bytes_max);
 
   struct letter {
     record_place at;  ///< where an operator finds it; of a timer's row no topic
@@ -86,13 +86,14 @@ class dead_letter_writer {
   [[nodiscard]] status write(const letter& of, std::int64_t now_ms, contribution& to);
 
  private:
-  dead_letter_writer(const graph& flow, const topic_options& topic, std::int32_t partition);
+  dead_letter_writer(const graph& flow, const topic_options& topic, std::int32_t partition, std::size_t record_bytes_max);
   void fill(const letter& of, std::int64_t now_ms, bool with_bytes);
   [[nodiscard]] status encode();
 
   const graph& flow_;
   const topic_options& topic_;
   std::int32_t partition_;
+  std::size_t record_bytes_max_;
   std::shared_ptr<const encode_plan> plan_;
   std::unique_ptr<row_encoder> encoder_;
   std::int32_t schema_id_ = -1;

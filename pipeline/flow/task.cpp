@@ -29,8 +29,12 @@ bool is_global(const source_node& source) { return source.topic.role == topic_ro
 
 }  // namespace
 
-result<std::unique_ptr<task>> task::create(task_context& context, std::int32_t partition) {
+result<std::unique_ptr<task>> task::create(task_context& context, std::int32_t partition, std::int32_t alone_rows) {
   std::unique_ptr<task> made(new task(context, partition));
+  if (alone_rows > 0) {
+    made->alone_ = true;
+    made->rows_max_ = std::min(made->rows_max_, alone_rows);
+  }
   if (auto ok = made->open(); !ok) return tl::unexpected(ok.error());
   return made;
 }
@@ -82,7 +86,8 @@ status task::open() {
   for (std::size_t i = 0; i < context_.sinks.size(); ++i) {
     sinks_.push_back(std::make_unique<sink_writer>(flow_, i, context_.sinks[i], partition_));
   }
-  auto letters = dead_letter_writer::create(flow_, *context_.schemas, *context_.secrets, partition_);
+  auto letters = dead_letter_writer::create(flow_, *context_.schemas, *context_.secrets, partition_,
+                                            context_.dead_letter_bytes_max);
   if (!letters) return tl::unexpected(letters.error());
   dead_letters_ = std::move(*letters);
   event_time_ms_ = event_time_kept_ms_ = INT64_MIN;
@@ -93,7 +98,7 @@ status task::open() {
   }
   table_ends_.clear();
   failed_ = false;
-  return {};
+  return open_left_behind();
 }
 
 status task::reset() {
@@ -111,6 +116,8 @@ status task::reset() {
 void task::take_in_commit() {
   if (!committed_.load(std::memory_order_acquire)) return;
   for (auto& stage : stages_) stage->services().committed();
+  for (auto& left : left_behind_) left->committed();
+  if (rows_max_ == flow_.options.batch_rows) alone_ = false;
   context_.uncommitted_bytes.fetch_sub(static_cast<std::int64_t>(other_->bytes), std::memory_order_relaxed);
   other_->clear();
   // In this order: the other way round, `sealed()` would for a moment show what is committed already, and it would be committed
@@ -133,6 +140,7 @@ void task::seal() {
     stages_[i]->services().seal(open_->state);
     published_[i].take(stages_[i]->services().metrics());
   }
+  for (auto& left : left_behind_) left->seal(open_->state);
   std::swap(open_, other_);
   sealed_.store(other_.get(), std::memory_order_release);
 }
@@ -166,7 +174,7 @@ std::uint64_t task::violations(std::size_t stage) const noexcept { return stages
 /// The open contribution should be committed before more goes into it. After a batch that did not fit, each stands alone in its
 /// epoch until batches have their size again.
 bool task::full() const noexcept {
-  if (open_->bytes > open_bytes_max || (rows_max_ < flow_.options.batch_rows && !open_->empty())) return true;
+  if (open_->bytes > open_bytes_max || ((alone_ || rows_max_ < flow_.options.batch_rows) && !open_->empty())) return true;
   return std::any_of(stages_.begin(), stages_.end(), [](const auto& stage) { return stage->services().full(); });
 }
 
@@ -186,10 +194,13 @@ result<step_outcome> task::step() {
   const bool smallest = rows_max_ == 1 && open_->empty();
   for (auto& stage : stages_) stage->bury_what_does_not_fit(smallest);
   open_->takes_all = smallest;
+  open_->rows_max = std::max(open_->rows_max, rows_max_);
   auto outcome = advance();
   context_.uncommitted_bytes.fetch_add(static_cast<std::int64_t>(open_->bytes - bytes_before), std::memory_order_relaxed);
   if (outcome) {
-    rows_max_ = std::min(flow_.options.batch_rows, rows_max_ + std::max(1, rows_max_ / 8));
+    if (*outcome == step_outcome::progressed) {
+      rows_max_ = std::min(flow_.options.batch_rows, rows_max_ + std::max(1, rows_max_ / 8));
+    }
     return outcome;
   }
   failed_ = true;
@@ -211,6 +222,10 @@ void task::note_block(block_reason why) {
 result<step_outcome> task::advance() {
   now_ms_ = context_.now_ms();
   const auto steps_before = open_->steps;
+  if (std::any_of(left_behind_.begin(), left_behind_.end(), [](const auto& left) { return left->rows() > 0; })) {
+    if (auto ok = bury_left_behind(); !ok) return tl::unexpected(ok.error());
+    return step_outcome::progressed;
+  }
   if (!globals_.empty()) {
     auto applied = apply_globals();
     if (!applied) return tl::unexpected(applied.error());

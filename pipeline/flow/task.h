@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "flow/contribution.h"
+#include "flow/left_behind.h"
 #include "flow/rekey.h"
 #include "flow/sink_writer.h"
 #include "flow/source_reader.h"
@@ -26,6 +27,8 @@ struct task_context {
   std::shared_ptr<const secret_box> secrets;
   std::unique_ptr<const counts_layout> layout;
   std::vector<std::unique_ptr<stage_module>> modules;           ///< per stage
+  std::vector<std::string> stages_left_behind;                  ///< that the flow had: rows may be parked for them still
+  std::size_t dead_letter_bytes_max = 0;                        ///< of one record
   std::vector<std::shared_ptr<const sink_plan>> sinks;          ///< per sink
   std::vector<std::vector<std::pair<int, int>>> stage_inputs;   ///< per edge: (stage, input) that it feeds
   std::vector<std::unique_ptr<global_table>> globals;           ///< per source: this process's copy of a global table; else null
@@ -51,7 +54,9 @@ enum class step_outcome { idle, progressed, blocked };
 /// contribution; `seal` closes it for an epoch, and a new one opens over it, so that work goes on while the epoch commits.
 class task {
  public:
-  [[nodiscard]] static result<std::unique_ptr<task>> create(task_context& context, std::int32_t partition);
+  /// With `alone_rows` above 0, batches begin with that many rows, each alone in its epoch until a commit has come about: after one
+  /// that the log found too large.
+  [[nodiscard]] static result<std::unique_ptr<task>> create(task_context& context, std::int32_t partition, std::int32_t alone_rows = 0);
   ~task();
   task(const task&) = delete;
   task& operator=(const task&) = delete;
@@ -104,6 +109,8 @@ class task {
  private:
   explicit task(task_context& context, std::int32_t partition);
   [[nodiscard]] status open();
+  [[nodiscard]] status open_left_behind();
+  [[nodiscard]] status bury_left_behind();
   void take_in_commit();
   void keep_event_time();
   [[nodiscard]] result<step_outcome> advance();
@@ -141,6 +148,7 @@ class task {
   std::vector<std::unique_ptr<source_reader>> sources_;
   std::unique_ptr<rekeyer> rekeyer_;  ///< null where nothing is forwarded
   std::vector<std::unique_ptr<stage_runner>> stages_;
+  std::vector<std::unique_ptr<left_parking>> left_behind_;  ///< that are given up now
   std::vector<std::unique_ptr<sink_writer>> sinks_;
   std::unique_ptr<dead_letter_writer> dead_letters_;
   /// A global table in this task.
@@ -161,6 +169,7 @@ class task {
 
   bool failed_ = false;                   ///< a step ended half-way: what is open is thrown away, and never sealed
   std::int32_t rows_max_;                 ///< of a batch; fewer for a while after one whose changes did not fit
+  bool alone_ = false;                    ///< each batch has an epoch of its own
   std::vector<std::int64_t> table_ends_;  ///< per source, up to where tables are being applied; empty: they are where they should be
   std::atomic<bool> tables_applied_{false};
 

@@ -3,13 +3,59 @@
 
 #include "flow/row_bytes.h"
 #include "flow/task.h"
+#include "observe/log.h"
 
 namespace sonder {
 
 std::size_t task::parked() const noexcept {
   std::size_t sum = 0;
   for (const auto& stage : stages_) sum += stage->services().parked().rows();
+  for (const auto& left : left_behind_) sum += left->rows();
   return sum;
+}
+
+/// Rows that are parked for a stage that the flow has no more would wait for ever: they are refused, unless they are to be given up.
+status task::open_left_behind() {
+  left_behind_.clear();
+  for (const auto& stage : context_.stages_left_behind) {
+    auto left = left_parking::open(*context_.on, flow_.options.name, stage, partition_);
+    if (!left) return tl::unexpected(left.error());
+    const auto rows = (*left)->rows();
+    if (rows == 0) continue;
+    const auto& given_up = flow_.options.bury_parked_of;
+    if (std::find(given_up.begin(), given_up.end(), stage) == given_up.end()) {
+      return fail(errc::invalid, flow_.options.file + ": rows wait for stage \"" + stage + "\", which the flow has no more (task " +
+                                     std::to_string(partition_) + ": " + std::to_string(rows) + " of them); start it with the stage under " +
+                                     "that name until none waits, or give them up as dead letters with run: {bury_parked_of: [" + stage + "]}");
+    }
+    if (context_.lines != nullptr) {
+      context_.lines->write(log_level::warning, "rows that wait for a stage of a former flow are given up as dead letters",
+                            {{"stage", stage}, {"partition", static_cast<std::int64_t>(partition_)}, {"rows", static_cast<std::int64_t>(rows)}});
+    }
+    left_behind_.push_back(std::move(*left));
+  }
+  return {};
+}
+
+/// As many at once as a batch has rows.
+status task::bury_left_behind() {
+  ++open_->steps;
+  ++open_->awaited_steps;
+  std::string bytes;
+  for (auto& left : left_behind_) {
+    std::vector<parked_rows::place> places;
+    left->next(static_cast<std::size_t>(rows_max_), places);
+    for (const auto& place : places) {
+      auto row = left->read(place, bytes);
+      if (!row) return tl::unexpected(row.error());
+      const auto source = std::find_if(flow_.sources.begin(), flow_.sources.end(), [&](const auto& s) { return s.topic.name == row->topic; });
+      SONDER_TRY(bury(source == flow_.sources.end() ? -1 : static_cast<int>(source - flow_.sources.begin()), row->record,
+                      left->stage(), name(host_cause::flow_changed)));
+      SONDER_TRY(left->remove(place));
+    }
+    if (!places.empty()) return {};
+  }
+  return {};
 }
 
 /// How many more rows may be parked. One batch may pass the limit by what it emits; nothing is taken up then until there is room.

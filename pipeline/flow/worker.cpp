@@ -97,6 +97,15 @@ status check_timers(const task_context& context, const stage_node& stage) {
                                      "subject and event time, or not from a topic");
 }
 
+/// Key, value and headers that a topic takes in one record; what the log puts around them is left out. Where the topic may not be
+/// looked at, the log's own check has to do.
+std::size_t record_bytes_max_of(log& on, const std::string& topic) {
+  constexpr std::int32_t overhead = 128;
+  const auto found = on.describe(topic);
+  const auto most = found ? found->record_bytes_max : topic_config{}.record_bytes_max;
+  return static_cast<std::size_t>(std::max(most - overhead, 0));
+}
+
 status make_modules(task_context& context, logger* lines) {
   for (const auto& stage : context.flow->stages) {
     SONDER_TRY(check_timers(context, stage));
@@ -105,7 +114,7 @@ status make_modules(task_context& context, logger* lines) {
     context.modules.push_back(std::move(*module));
   }
   for (const auto& sink : context.flow->sinks) {
-    auto plan = sink_plan::compile(*context.flow, sink, *context.schemas);
+    auto plan = sink_plan::compile(*context.flow, sink, *context.schemas, record_bytes_max_of(*context.on, sink.topic.topic));
     if (!plan) return tl::unexpected(plan.error());
     context.sinks.push_back(std::move(*plan));
   }
@@ -141,6 +150,12 @@ status start_tasks(task_context& context, std::shared_ptr<const graph> flow, log
     context.globals.push_back(global ? std::make_unique<global_table>(on, source.topic) : nullptr);
   }
   context.consent_can_be_asked = consent_can_be_asked(*context.flow);
+  auto left = stages_left_behind(on, *context.flow);
+  if (!left) return tl::unexpected(left.error());
+  context.stages_left_behind = std::move(*left);
+  for (const auto& topic : context.flow->options.topics) {
+    if (topic.name == context.flow->options.dead_letter) context.dead_letter_bytes_max = record_bytes_max_of(on, topic.topic);
+  }
   return make_modules(context, options.lines);
 }
 

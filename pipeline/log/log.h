@@ -68,6 +68,12 @@ struct epoch_changes {
   std::vector<state_change> state;
 };
 
+/// How much one commit takes.
+struct epoch_limits {
+  std::size_t bytes_max = SIZE_MAX;    ///< records and state changes together
+  std::size_t records_max = SIZE_MAX;  ///< the same
+};
+
 /// The port to a durable, partitioned, append-only log and the keyed state that is committed with
 /// it.
 ///
@@ -127,6 +133,14 @@ class log {
   /// errc::unavailable and errc::io: it may have come about or not; the caller throws its uncommitted work away, asks its
   /// `group_member` to restart, and goes on from `committed`.
   [[nodiscard]] virtual status commit(const epoch_changes& epoch) = 0;
+
+  /// What is beyond them, `commit` refuses with errc::capacity.
+  [[nodiscard]] virtual epoch_limits limits() const noexcept { return {}; }
+
+  /// Stores of the group that hold committed state or held some, as far as the log can tell: those that nobody uses any more too.
+  [[nodiscard]] virtual result<std::vector<std::string>> stores(std::string_view /*group*/) {
+    return std::vector<std::string>{};
+  }
 
   /// Reads committed state. True and `value` replaced, or false.
   [[nodiscard]] virtual result<bool> state_get(std::string_view group, std::string_view store,

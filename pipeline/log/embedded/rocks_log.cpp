@@ -411,6 +411,35 @@ result<state_size> rocks_log::size_of_state(std::string_view group, std::string_
   return size;
 }
 
+// Each store is jumped over once its name is known.
+result<std::vector<std::string>> rocks_log::stores(std::string_view group) {
+  SONDER_TRY(catch_up());
+  std::string lower;
+  put_name(lower, group);
+  const std::string upper = after_prefix(lower);
+  const rocksdb::Slice lower_slice = slice(lower);
+  const rocksdb::Slice upper_slice = slice(upper);
+  rocksdb::ReadOptions how;
+  how.iterate_lower_bound = &lower_slice;
+  if (!upper.empty()) how.iterate_upper_bound = &upper_slice;
+  const std::shared_lock guard(db_mutex_);
+  SONDER_TRY(check_open());
+  std::vector<std::string> names;
+  auto at = db_->iterate(family::state, how);
+  at->SeekToFirst();
+  while (at->Valid()) {
+    const std::string key(at->key().data(), at->key().size());
+    const std::size_t name_at = lower.size() + sizeof(std::uint16_t);
+    const std::size_t end = key.size() < name_at ? name_at : name_at + get_big<std::uint16_t>(key.data() + lower.size());
+    if (key.size() < end) return fail(errc::corrupt, "data folder " + folder_.string() + ": an entry of state names no store");
+    names.push_back(key.substr(name_at, end - name_at));
+    const std::string next = after_prefix(key.substr(0, end));
+    at->Seek(slice(next));
+  }
+  if (!at->status().ok()) return db_->failed("cannot list stores", at->status());
+  return names;
+}
+
 result<std::optional<std::string>> rocks_log::note(std::string_view name) {
   SONDER_TRY(catch_up());
   const std::shared_lock guard(db_mutex_);

@@ -72,6 +72,8 @@ class rocks_log final : public embedded_log {
   result<std::vector<std::int64_t>> committed(std::string_view group,
                                               std::string_view topic) override;
   status commit(const epoch_changes& epoch) override;
+  epoch_limits limits() const noexcept override { return {.bytes_max = embedded_limits::epoch_bytes_max}; }
+  result<std::vector<std::string>> stores(std::string_view group) override;
   result<bool> state_get(std::string_view group, std::string_view store, std::int32_t partition,
                          bytes_view key, buffer& value) override;
   status state_scan(std::string_view group, std::string_view store, std::int32_t partition,

@@ -93,6 +93,10 @@ class broker_log final : public log {
                                     std::int32_t partition) override;
   result<std::unique_ptr<group_member>> join(const group_request& request) override;
   status commit(const epoch_changes& epoch) override;
+  epoch_limits limits() const noexcept override {
+    return {.bytes_max = kafka_limits::epoch_bytes_max, .records_max = kafka_limits::epoch_records_max};
+  }
+  result<std::vector<std::string>> stores(std::string_view group) override;
   result<bool> state_get(std::string_view group, std::string_view store, std::int32_t partition,
                          bytes_view key, buffer& value) override;
   status state_scan(std::string_view group, std::string_view store, std::int32_t partition,
@@ -285,6 +289,18 @@ result<group_metadata> broker_log::place_of(std::string_view group) {
   if (held != nullptr) return held;
   return fail(errc::unavailable,
               "group \"" + std::string(group) + "\" has taken this worker's tasks away");
+}
+
+// By their changelogs. Where a name could be read as another group's too (a group "a" and one "a-b" may share a cluster), it is
+// left out: what is another's is not ours to speak of.
+result<std::vector<std::string>> broker_log::stores(std::string_view group) {
+  const auto topics = topics_->names();
+  if (!topics) return tl::unexpected(topics.error());
+  std::vector<std::string> found;
+  for (const auto& topic : *topics) {
+    if (auto store = store_of_changelog(group, topic); !store.empty()) found.push_back(std::move(store));
+  }
+  return found;
 }
 
 status broker_log::commit_offsets(const epoch_changes& epoch) {

@@ -36,6 +36,16 @@ std::string changelog_topic(std::string_view group, std::string_view store) {
   return topic;
 }
 
+std::string store_of_changelog(std::string_view group, std::string_view topic) {
+  constexpr std::string_view end = "-changelog";
+  if (topic.size() <= group.size() + 1 + end.size() || !topic.starts_with(group) || topic[group.size()] != '-' || !topic.ends_with(end)) return {};
+  std::string store(topic.substr(group.size() + 1, topic.size() - group.size() - 1 - end.size()));
+  const auto dot = store.find('.');
+  if (dot == std::string::npos || store.find('-') < dot) return {};
+  if (dot + 1 < store.size() && store[dot + 1] == '-') store[dot + 1] = '~';
+  return store;
+}
+
 local_state::local_state(std::unique_ptr<state_files> files) : files_(std::move(files)) {}
 local_state::~local_state() = default;
 

@@ -18,6 +18,8 @@ namespace sonder::kafka {
 /// store, no value: deleted. Its records' timestamps are the producer's clock (CreateTime), never event time: they tell one
 /// incarnation of the topic from another.
 [[nodiscard]] std::string changelog_topic(std::string_view group, std::string_view store);
+/// The store of the group that a topic is the changelog of; empty where it is none, or could be another group's.
+[[nodiscard]] std::string store_of_changelog(std::string_view group, std::string_view topic);
 
 /// Where an epoch's changes to one store of one task ended in its changelog: what delivery reports say.
 struct changelog_position {

@@ -134,6 +134,14 @@ result<std::vector<topic_config>> topics::all() {
   return answer;
 }
 
+result<std::vector<std::string>> topics::names() {
+  const auto found = look_up(nullptr);
+  if (!found) return tl::unexpected(found.error());
+  std::vector<std::string> answer;
+  for (const auto& t : *found) answer.push_back(t.config.name);
+  return answer;
+}
+
 result<std::int32_t> topics::partitions_of(std::string_view topic) {
   {
     const std::lock_guard lock(known_mutex_);

@@ -24,6 +24,8 @@ class topics {
   [[nodiscard]] result<topic_config> describe(std::string_view topic);
   /// Without Kafka's own (`__consumer_offsets`, `__transaction_state`).
   [[nodiscard]] result<std::vector<topic_config>> all();
+  /// The same by name alone.
+  [[nodiscard]] result<std::vector<std::string>> names();
   /// Asked of the broker once a topic: partition numbers that change under a running worker are an
   /// error wherever they matter.
   [[nodiscard]] result<std::int32_t> partitions_of(std::string_view topic);
