@@ -156,6 +156,7 @@ class planner {
     for (std::size_t p = 0; p < goes.size(); ++p) {
       const auto task = static_cast<std::int32_t>(p);
       const bool back = back_.contains(task);
+      if (!input.of.of_tasks) continue;  // a global table is read whole at each start, wherever its offsets stand
       if (input.of.is == flow_input::kind::table && back && !keep_state_) goes[p] = input.ranges[p].first;
       if (input.of.is == flow_input::kind::own && (back || forward_.contains(task))) goes[p] = input.ranges[p].end;
     }
@@ -233,11 +234,14 @@ class planner {
 
 std::vector<flow_input> inputs_of(const graph& flow) {
   std::vector<flow_input> all;
+  // A task's records come from any partition of a topic that is forwarded by subject.
+  for (const auto& rekey : flow.rekeys) all.push_back({rekey.raw.topic.topic, rekey.raw.topic.partitions, flow_input::kind::event, false});
   for (const auto& source : flow.sources) {
     flow_input one{source.topic.topic, flow.partitions, flow_input::kind::event, true};
     const bool written = std::any_of(flow.sinks.begin(), flow.sinks.end(), [&](const auto& sink) { return sink.topic.topic == one.topic; });
     if (source.topic.role == topic_role::table) one.is = flow_input::kind::table;
-    if (written) one.is = flow_input::kind::own;
+    if (source.topic.role == topic_role::global) one = {source.topic.topic, source.topic.partitions, flow_input::kind::table, false};
+    if (written || source.rekey >= 0) one.is = flow_input::kind::own;
     all.push_back(std::move(one));
   }
   return all;
@@ -284,7 +288,9 @@ status carry_out(const reset_plan& plan, const graph& flow, log& on) {
   if (plan.moves.empty() && plan.cleared.empty()) return {};
   group_reset to;
   to.group = flow.options.name;
-  for (const auto& source : flow.sources) to.topics.push_back(source.topic.topic);
+  for (const auto& source : flow.sources) {
+    if (source.topic.role != topic_role::global) to.topics.push_back(source.topic.topic);
+  }
   to.partitions = flow.partitions;
   for (const auto& move : plan.moves) to.offsets.push_back({move.topic, move.partition, move.to});
   for (const auto& one : plan.cleared) to.cleared.push_back({one.store, one.task});

@@ -15,7 +15,7 @@ struct flow_input {
   enum class kind {
     event,
     table,     ///< applied before events: what it says must be known, so it is never skipped
-    own,       ///< written by the flow itself: its records come again when what they were made of is read again
+    own,       ///< written by the flow itself, as what it forwards by subject is: its records come again when what they were made of is read again
   };
   std::string topic;  ///< in the log
   std::int32_t partitions = 0;

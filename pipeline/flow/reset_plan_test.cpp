@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <set>
 
 #include "flow/flow_rig.h"
 
@@ -31,14 +32,14 @@ std::string decision(const std::string& subject, const std::string& what, std::i
 /// Two tasks; consent from a table, and a stage that numbers each subject's events out of its store.
 class ResetPlan : public testing::Test {
  protected:
-  ResetPlan() {
+  explicit ResetPlan(const std::string& events = "partitions: 2") {
     rig.file("event.avsc", plain_event_schema);
     rig.file("counted.avsc", R"({"type":"record","name":"counted","fields":[
       {"name":"event_id","type":"string","sonder.privacy":{"categories":[]}},
       {"name":"subject_id","type":"string","sonder.privacy":{"categories":[]}},
       {"name":"count","type":"long","sonder.privacy":{"categories":[]}}]})");
     rig.flow("flow: t\nlog: {kind: embedded, dir: data}\ntopics:\n"
-             "  events: {schema: event.avsc, subject: subject_id, event_time: at, partitions: 2}\n"
+             "  events: {schema: event.avsc, subject: subject_id, event_time: at, " + events + "}\n"
              "  consent: {schema: " + source_schemas() + "/consent.avsc, subject: subject_id, key: [subject_id, purpose], event_time: at, "
              "role: table, partitions: 2}\n"
              "  out: {schema: counted.avsc, partitions: 1, purpose: ServicePersonalisation, carries: [behaviour, quasi_identifier]}\n"
@@ -98,6 +99,28 @@ TEST_F(ResetPlan, FromTheBeginningARunMakesWhatAFreshOneMade) {
   EXPECT_THAT(back.notes, Contains(HasSubstr("written to \"out\" stays")));
   do_it(back);
   EXPECT_EQ(added(), first);
+}
+
+/// The same events, keyed by their own ids.
+class ResetPlanOfForwarded : public ResetPlan {
+ protected:
+  ResetPlanOfForwarded() : ResetPlan("key: event_id, partitions: 3, rekey: true") {}
+};
+
+TEST_F(ResetPlanOfForwarded, MovesTheTopicThatTheyComeFrom) {
+  ASSERT_EQ(first.size(), 5U);
+  const auto back = plan({"earliest"});
+  EXPECT_EQ(back.records_again, 5);
+  do_it(back);
+  EXPECT_EQ(added(), first) << "each event once more, none of them from the copies of before";
+  EXPECT_THAT(refusal({"t-events-rekey:0:0"}), HasSubstr("is the flow's own"));
+}
+
+TEST_F(ResetPlanOfForwarded, TakesStateBackFromEveryTask) {
+  const auto back = plan({"events:0:0"});
+  std::set<std::int32_t> tasks;
+  for (const auto& one : back.cleared) tasks.insert(one.task);
+  EXPECT_EQ(tasks.size(), back.records_again > 0 ? 2U : 0U);
 }
 
 TEST_F(ResetPlan, IsDoneAgainWithoutHarm) {
