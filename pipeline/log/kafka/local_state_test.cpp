@@ -201,7 +201,7 @@ TEST_F(LocalState, WaitsOnAFullDiskAndGoesOnAfterwards) {
         if (done) ++n;
       }
       ASSERT_FALSE(done);
-      EXPECT_EQ(done.error().code, errc::io);
+      EXPECT_EQ(done.error().code, errc::unavailable);
       EXPECT_THAT(done.error().message, HasSubstr("the disk is full"));
       EXPECT_THAT(done.error().message, HasSubstr("free space, then work goes on by itself"));
       EXPECT_FALSE(apply(*state, 0, {{"key", "never"}}, n + 1));

@@ -202,7 +202,7 @@ tl::unexpected<error> state_files::closed() const {
 
 tl::unexpected<error> state_files::failed(std::string_view doing, const rocksdb::Status& why) const {
   const std::string place = "state folder " + folder.string() + ": " + std::string(doing) + ": " + why.ToString();
-  if (says_disk_full(why)) return fail(errc::io, place + ": the disk is full; free space, then work goes on by itself");
+  if (says_disk_full(why)) return fail(errc::unavailable, place + ": the disk is full; free space, then work goes on by itself");
   if (why.IsCorruption())
     return fail(errc::corrupt, place + "; move the folder away, and state is rebuilt from its changelogs");
   return fail(errc::io, place);
