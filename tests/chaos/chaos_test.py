@@ -313,7 +313,7 @@ def see_planted(faults, cluster, registry_url, first):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=int(os.environ.get("SONDER_CHAOS_SEEDS", 8)), help="how many")
+    parser.add_argument("--seeds", type=int, default=int(os.environ.get("SONDER_CHAOS_SEEDS", 4)), help="how many")
     parser.add_argument("--seed", type=int, default=int(os.environ.get("SONDER_CHAOS_SEED", 1)), help="the first one")
     parser.add_argument("--side-by-side", type=int, default=2, help="so many at a time, on the same brokers")
     parser.add_argument("--brokers", type=int, choices=(1, 3), default=1, help="of its own, killed and restarted one at a time")
