@@ -487,8 +487,11 @@ result<schema_ptr> parse_schema(std::string_view text) {
   } else {
     try {
       parsed = json::parse(text);
-    } catch (const json::exception& e) {
-      return fail(errc::invalid, std::string("schema: no valid JSON: ") + e.what());
+    } catch (const json::parse_error& e) {
+      if (bare.empty()) return fail(errc::invalid, "schema: is empty");
+      return fail(errc::invalid, "schema: no valid JSON at byte " + std::to_string(e.byte));
+    } catch (const json::out_of_range&) {
+      return fail(errc::invalid, "schema: holds a number beyond the range of a double");
     }
   }
   auto node = schema_parser().parse(parsed, "", 1);

@@ -107,7 +107,9 @@ TEST(Schema, RefusesARecursiveSchemaByName) {
 }
 
 TEST(Schema, RefusesWhatIsWrongAndSaysWhere) {
-  EXPECT_THAT(problem_of("{"), StartsWith("schema: no valid JSON"));
+  EXPECT_THAT(problem_of("{"), StartsWith("schema: no valid JSON at byte 2"));
+  EXPECT_THAT(problem_of(" \n"), StartsWith("schema: is empty"));
+  EXPECT_THAT(problem_of("{\"type\":1e999}"), StartsWith("schema: holds a number beyond"));
   EXPECT_EQ(problem_of("\"strin\""), "schema: unknown type \"strin\"");
   EXPECT_EQ(problem_of("7"), "schema: a schema is a string, an array or an object");
   EXPECT_EQ(problem_of(R"({"name":"x"})"), "schema: a schema object has no \"type\"");
