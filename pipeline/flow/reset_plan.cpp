@@ -72,6 +72,7 @@ class planner {
 
   result<reset_plan> plan() {
     SONDER_TRY(check_places());
+    SONDER_TRY(check_own());
     for (auto& input : inputs_) {
       auto& goes = to_.emplace_back(input.ranges.size());
       if (input.of.is != flow_input::kind::event) continue;
@@ -82,6 +83,8 @@ class planner {
         note_direction(input, p, *to);
       }
     }
+    // What one task writes and the flow reads again may belong to another task: they go back together.
+    for (std::int32_t task = 0; reads_its_own() && !back_.empty() && task < flow_.partitions; ++task) back_.insert(task);
     for (std::size_t i = 0; i < inputs_.size(); ++i) follow(inputs_[i], to_[i]);
     for (std::size_t i = 0; i < inputs_.size(); ++i) add_moves(inputs_[i], to_[i]);
     if (!keep_state_) SONDER_TRY(add_clearings());
@@ -124,6 +127,33 @@ class planner {
     return {};
   }
 
+  [[nodiscard]] bool reads_its_own() const {
+    return std::any_of(inputs_.begin(), inputs_.end(), [](const auto& input) { return input.of.is == flow_input::kind::own; });
+  }
+
+  /// A flow that reads what it writes is moved as a whole, and only once nothing of that waits: the offsets of what it was made
+  /// of stand behind it already.
+  status check_own() const {
+    if (!reads_its_own()) return {};
+    if (!target_.places.empty()) {
+      return fail(errc::invalid, "--to " + target_.places.front().topic +
+                                     ":...: this flow reads what it writes or forwards, so that its tasks move together; give earliest, "
+                                     "latest or a time");
+    }
+    if (target_.to == reset_target::kind::earliest) return {};
+    for (const auto& input : inputs_) {
+      if (input.of.is != flow_input::kind::own) continue;
+      std::int64_t waiting = 0;
+      for (std::size_t p = 0; p < input.ranges.size(); ++p) waiting += std::max<std::int64_t>(0, input.ranges[p].end - input.from(p));
+      if (waiting > 0) {
+        return fail(errc::invalid, "topic " + in_quotes(input.of.topic) + " holds " + std::to_string(waiting) +
+                                       " offsets that the flow wrote for itself and has not taken up, which a reset would lose; run it "
+                                       "with --until-idle first, or go to earliest");
+      }
+    }
+    return {};
+  }
+
   result<std::optional<std::int64_t>> place_of(const standing& input, std::int32_t partition) {
     const auto& range = input.ranges[static_cast<std::size_t>(partition)];
     switch (target_.to) {
@@ -156,6 +186,7 @@ class planner {
     for (std::size_t p = 0; p < goes.size(); ++p) {
       const auto task = static_cast<std::int32_t>(p);
       const bool back = back_.contains(task);
+      if (input.of.is == flow_input::kind::own && !input.of.of_tasks && !(back_.empty() && forward_.empty())) goes[p] = input.ranges[p].end;
       if (!input.of.of_tasks) continue;  // a global table is read whole at each start, wherever its offsets stand
       if (input.of.is == flow_input::kind::table && back && !keep_state_) goes[p] = input.ranges[p].first;
       if (input.of.is == flow_input::kind::own && (back || forward_.contains(task))) goes[p] = input.ranges[p].end;
@@ -235,13 +266,19 @@ class planner {
 std::vector<flow_input> inputs_of(const graph& flow) {
   std::vector<flow_input> all;
   // A task's records come from any partition of a topic that is forwarded by subject.
-  for (const auto& rekey : flow.rekeys) all.push_back({rekey.raw.topic.topic, rekey.raw.topic.partitions, flow_input::kind::event, false});
+  const auto written = [&](const std::string& topic) {
+    return std::any_of(flow.sinks.begin(), flow.sinks.end(), [&](const auto& sink) { return sink.topic.topic == topic; });
+  };
+  for (const auto& rekey : flow.rekeys) {
+    const auto is = written(rekey.raw.topic.topic) ? flow_input::kind::own : flow_input::kind::event;
+    all.push_back({rekey.raw.topic.topic, rekey.raw.topic.partitions, is, false});
+  }
   for (const auto& source : flow.sources) {
     flow_input one{source.topic.topic, flow.partitions, flow_input::kind::event, true};
-    const bool written = std::any_of(flow.sinks.begin(), flow.sinks.end(), [&](const auto& sink) { return sink.topic.topic == one.topic; });
     if (source.topic.role == topic_role::table) one.is = flow_input::kind::table;
     if (source.topic.role == topic_role::global) one = {source.topic.topic, source.topic.partitions, flow_input::kind::table, false};
-    if (written || source.rekey >= 0) one.is = flow_input::kind::own;
+    // A table stays one, whoever writes it: others' decisions in it are not made again.
+    if ((one.is == flow_input::kind::event && written(one.topic)) || source.rekey >= 0) one.is = flow_input::kind::own;
     all.push_back(std::move(one));
   }
   return all;

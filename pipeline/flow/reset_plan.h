@@ -71,7 +71,8 @@ struct reset_plan {
 /// A task of which an event topic goes back, or anything to `earliest`, loses its state, since that holds what came later and would count it twice: all its
 /// stores, parked rows and timers among them, and its tables begin anew. With `keep_state` neither happens. A task that only goes
 /// forward keeps its state and its tables: a decision that was skipped would be one that nobody knows of. Topics that the flow
-/// itself writes and reads go to their end wherever their task moves.
+/// itself writes and reads go to their end wherever their task moves; a flow that has such moves as a whole, and, but for `earliest`,
+/// only once all of them are taken up.
 [[nodiscard]] result<reset_plan> plan_reset(const graph& flow, log& on, const reset_target& target, bool keep_state);
 
 /// Does it: errors as of `log::reset`. Can be repeated, after a crash too: a plan of the same target finishes what began.

@@ -117,10 +117,22 @@ TEST_F(ResetPlanOfForwarded, MovesTheTopicThatTheyComeFrom) {
 }
 
 TEST_F(ResetPlanOfForwarded, TakesStateBackFromEveryTask) {
-  const auto back = plan({"events:0:0"});
+  const auto back = plan({"1970-01-01T00:00:05Z"});
+  EXPECT_EQ(back.records_again, 1);
   std::set<std::int32_t> tasks;
   for (const auto& one : back.cleared) tasks.insert(one.task);
-  EXPECT_EQ(tasks.size(), back.records_again > 0 ? 2U : 0U);
+  EXPECT_EQ(tasks.size(), 2U);
+  EXPECT_THAT(refusal({"events:0:0"}), HasSubstr("its tasks move together"));
+}
+
+TEST_F(ResetPlanOfForwarded, LosesNoCopyThatNobodyHasTakenUp) {
+  record_batch_builder copy;
+  const auto value = as_bytes(std::string_view("a copy"));
+  copy.append(1'000, &value, &value, {});
+  const produced_batch waiting{"t-events-rekey", 0, &copy};
+  ASSERT_TRUE(rig.on().append({&waiting, 1}));
+  EXPECT_THAT(refusal({"1970-01-01T00:00:02Z"}), HasSubstr("holds 1 offsets that the flow wrote for itself and has not taken up"));
+  EXPECT_THAT(refusal({"earliest"}), IsEmpty());
 }
 
 TEST_F(ResetPlan, IsDoneAgainWithoutHarm) {
