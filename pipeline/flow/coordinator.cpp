@@ -345,6 +345,8 @@ result<bool> coordinator::commit_collected() {
     left = left.subspan(count);
     began = steady_clock::now();
   }
+  // Only once all parts are in: one that always fails must come to its end.
+  discards_in_a_row_ = 0;
   one_by_one_ = false;
   return true;
 }
@@ -372,7 +374,6 @@ status coordinator::commit_epoch_of(std::span<task* const> sealed, steady_clock:
     for (auto* t : sealed) too_large_.emplace_back(t->partition(), t->sealed()->rows_max);
     return done;
   }
-  discards_in_a_row_ = 0;
   delayed_by(every_task, "");
   ++epochs_committed_;
   const auto now_ms = context_.now_ms();

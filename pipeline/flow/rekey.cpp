@@ -4,6 +4,8 @@
 #include <chrono>
 #include <cstring>
 
+#include "flow/sink_writer.h"
+
 namespace sonder {
 
 namespace {
@@ -56,10 +58,12 @@ result<std::unique_ptr<rekeyer>> rekeyer::open(const graph& flow, log& on, schem
   std::unique_ptr<rekeyer> made(new rekeyer(flow, layout));
   for (std::size_t r = 0; r < flow.rekeys.size(); ++r) {
     const auto& raw = flow.rekeys[r].raw.topic;
+    const auto inner_bytes_max = record_bytes_max_of(on, inner_of(flow, r).topic.topic);
     for (auto partition = task; partition < raw.partitions; partition += flow.partitions) {
       auto committed = on.committed_of(flow.options.name, raw.topic, partition);
       if (!committed) return tl::unexpected(committed.error());
-      made->readings_.push_back(std::make_unique<reading>(reading{r, source_reader(flow, flow.rekeys[r], on, schemas, partition, lines)}));
+      made->readings_.push_back(std::make_unique<reading>(
+          reading{r, source_reader(flow, flow.rekeys[r], on, schemas, partition, lines), inner_bytes_max}));
       made->readings_.back()->of.seek(std::max<std::int64_t>(0, *committed));
     }
   }
@@ -73,12 +77,16 @@ status rekeyer::forward(std::int32_t rows_max, std::int64_t now_ms, contribution
     bool fetched = false;
     auto has = from.of.fill(raw_fetch, fetched);
     if (!has) return tl::unexpected(has.error());
-    if (*has) return forward_from(from, rows_max, now_ms, to, bury);
+    if (!*has) continue;
+    auto took = forward_from(from, rows_max, now_ms, to, bury);
+    if (!took) return tl::unexpected(took.error());
+    if (*took) return {};
   }
   return {};
 }
 
-status rekeyer::forward_from(reading& from, std::int32_t rows_max, std::int64_t now_ms, contribution& to, const bury_fn& bury) {
+/// False if nothing could be taken up: a schema is awaited.
+result<bool> rekeyer::forward_from(reading& from, std::int32_t rows_max, std::int64_t now_ms, contribution& to, const bury_fn& bury) {
   const auto began = std::chrono::steady_clock::now();
   auto& counts = to.counts[layout_.rekey(from.rekey)];
   const auto in_before = counts.in;
@@ -95,12 +103,13 @@ status rekeyer::forward_from(reading& from, std::int32_t rows_max, std::int64_t 
     counts.bury(host_cause::too_large);
     SONDER_TRY(bury_record(0, record, name(host_cause::too_large)));
   }
+  if (counts.in == in_before) return false;
   to.records_in += counts.in - in_before;
   ++to.steps;
   if (!flow_.rekeys[from.rekey].raw.topic.feedback) ++to.awaited_steps;
   counts.batches.observe(static_cast<double>(counts.in - in_before));
   counts.durations.observe(seconds_since(began));
-  return {};
+  return true;
 }
 
 /// False if the record is larger than the internal topic takes.
@@ -111,7 +120,7 @@ result<bool> rekeyer::append(const reading& from, const log_record& record, std:
   encode_headers_after({header_name, {header_.data(), header_.size()}}, record.headers, headers_);
   const auto key = as_bytes(subject);
   const auto size = key.size() + record.value.size() + headers_.size();
-  if (size > static_cast<std::size_t>(topic_config{}.record_bytes_max)) return false;
+  if (size > from.inner_bytes_max) return false;
   const auto partition = murmur2_partition(key, inner_of(flow_, from.rekey).topic.partitions);
   auto& output = to.output(flow_.sinks.size() + 1 + from.rekey, partition);
   if (!to.fits(output, size)) {

@@ -50,9 +50,10 @@ class rekeyer {
   struct reading {
     std::size_t rekey;
     source_reader of;
+    std::size_t inner_bytes_max;  ///< of one record of the internal topic
   };
   rekeyer(const graph& flow, const counts_layout& layout) : flow_(flow), layout_(layout) {}
-  [[nodiscard]] status forward_from(reading& from, std::int32_t rows_max, std::int64_t now_ms, contribution& to, const bury_fn& bury);
+  [[nodiscard]] result<bool> forward_from(reading& from, std::int32_t rows_max, std::int64_t now_ms, contribution& to, const bury_fn& bury);
   [[nodiscard]] result<bool> append(const reading& from, const log_record& record, std::string_view subject, contribution& to);
 
   const graph& flow_;

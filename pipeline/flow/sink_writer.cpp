@@ -55,6 +55,13 @@ int slot_of(const sink_node& sink, const std::string& name) {
 
 }  // namespace
 
+std::size_t record_bytes_max_of(log& on, const std::string& topic) {
+  constexpr std::int32_t overhead = 128;
+  const auto found = on.describe(topic);
+  const auto most = found ? found->record_bytes_max : topic_config{}.record_bytes_max;
+  return static_cast<std::size_t>(std::max(most - overhead, 0));
+}
+
 result<std::shared_ptr<const sink_plan>> sink_plan::compile(const graph& flow, const sink_node& sink, schema_registry& schemas,
                                                                std::size_t record_bytes_max) {
   auto plan = std::make_shared<sink_plan>();

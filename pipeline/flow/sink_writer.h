@@ -15,6 +15,10 @@
 
 namespace sonder {
 
+/// Key, value and headers that a topic takes in one record; what the log puts around them is left out. Where the topic may not be
+/// looked at, the log's own check has to do.
+[[nodiscard]] std::size_t record_bytes_max_of(log& on, const std::string& topic);
+
 /// What all tasks share of one sink: its plans and the id of its schema. Immutable.
 struct sink_plan {
   std::unique_ptr<const encode_plan> value;

@@ -344,7 +344,6 @@ status source_reader::take(std::int32_t rows_max, std::int64_t until_ms, std::in
   for (; at_ < end; ++at_) {
     const auto& record = block_.records[at_];
     if (record.timestamp_ms > until_ms && at_ > first) break;
-    if (copy_ != nullptr) reached_[static_cast<std::size_t>(origins_[at_].partition)] = origins_[at_].offset + 1;
     std::optional<source_refusal> refused;
     bytes_view body;
     if (const auto* plan = usual_plan(record, body)) {
@@ -356,6 +355,7 @@ status source_reader::take(std::int32_t rows_max, std::int64_t until_ms, std::in
       awaits_schema_ = !decoded;
       if (awaits_schema_) break;
     }
+    if (copy_ != nullptr) reached_[static_cast<std::size_t>(origins_[at_].partition)] = origins_[at_].offset + 1;
     auto event_time_ms = record.timestamp_ms;
     if (!refused) {
       const auto cause = record.has_value ? check(static_cast<std::int64_t>(taken), event_time_ms) : check_tombstone(record);

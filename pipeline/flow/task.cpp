@@ -232,8 +232,10 @@ result<step_outcome> task::advance() {
     if (*applied == tables_are::behind) return step_outcome::progressed;
     if (*applied == tables_are::awaited) return open_->steps == steps_before ? step_outcome::idle : step_outcome::progressed;
   }
-  if (rekeyer_ != nullptr) {
-    // One batch for each that is taken up: what is forwarded runs ahead of the stages no faster than they go.
+  // Where as many rows are parked as may be, nothing new is taken up: what is parked is tried on.
+  const auto room = parking_room();
+  if (rekeyer_ != nullptr && room > 0 && table_ends_.empty()) {
+    // One batch for each that is taken up, and none while nothing is: what is forwarded does not run ahead of the stages.
     const auto bury_raw = [&](const record_place& at, const log_record& record, std::string_view cause) {
       return bury(at, record, "rekey", cause);
     };
@@ -243,8 +245,6 @@ result<step_outcome> task::advance() {
 
   // Events first, then tables up to the end that is asked for after that: a decision that stood before an event was polled is
   // applied before the event is (design section 3, Merging). That may take several steps, in which no event is polled.
-  // Where as many rows are parked as may be, nothing new is taken up: what is parked is tried on.
-  const auto room = parking_room();
   const bool parked_due = std::any_of(stages_.begin(), stages_.end(),
                                       [&](const auto& stage) { return stage->services().parked().any_due(now_ms_); });
   bool fetched = false;

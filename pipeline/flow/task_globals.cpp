@@ -59,7 +59,12 @@ result<task::tables_are> task::apply_globals() {
       auto has = reader.fill(global_fetch, fetched);
       if (!has) return tl::unexpected(has.error());
       if (!*has) break;  // what stood there has been replaced by what comes later
+      const auto before = reader.next_offset();
       SONDER_TRY(run_batch(global.source, rows_max_, INT64_MAX));
+      if (reader.next_offset() == before) {  // a schema is awaited
+        awaited = true;
+        break;
+      }
       ++batches;
       moved = true;
     }

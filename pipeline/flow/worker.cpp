@@ -97,15 +97,6 @@ status check_timers(const task_context& context, const stage_node& stage) {
                                      "subject and event time, or not from a topic");
 }
 
-/// Key, value and headers that a topic takes in one record; what the log puts around them is left out. Where the topic may not be
-/// looked at, the log's own check has to do.
-std::size_t record_bytes_max_of(log& on, const std::string& topic) {
-  constexpr std::int32_t overhead = 128;
-  const auto found = on.describe(topic);
-  const auto most = found ? found->record_bytes_max : topic_config{}.record_bytes_max;
-  return static_cast<std::size_t>(std::max(most - overhead, 0));
-}
-
 status make_modules(task_context& context, logger* lines) {
   for (const auto& stage : context.flow->stages) {
     SONDER_TRY(check_timers(context, stage));

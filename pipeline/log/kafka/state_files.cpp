@@ -117,6 +117,15 @@ status state_files::open_database() {
   ++openings;
   beside_begun_ = beside_done_ = beside_flushed_ = 0;
   write_failed = false;
+  auto read = read_stores();
+  if (read) return {};
+  // With half of the list two stores would get one number: nothing is opened then.
+  db.reset();
+  write_failed = true;
+  return read;
+}
+
+status state_files::read_stores() {
   std::unique_ptr<rocksdb::Iterator> at(db->NewIterator(rocksdb::ReadOptions()));
   for (at->Seek("n"); at->Valid() && at->key().starts_with("n"); at->Next()) {
     const std::string_view key = std::string_view(at->key().data(), at->key().size()).substr(1);

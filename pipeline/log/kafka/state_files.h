@@ -48,6 +48,7 @@ class state_files {
 
   /// `mutex` is held exclusively, or nobody else knows of this yet.
   [[nodiscard]] status open_database();
+  [[nodiscard]] status read_stores();
   /// The store's number, given at its first use. `mutex` is held exclusively.
   [[nodiscard]] result<store_entry*> number(std::string_view group, std::string_view store);
   /// Null: never used. `mutex` is held.
