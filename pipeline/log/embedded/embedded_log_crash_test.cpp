@@ -1,5 +1,4 @@
 #include <spawn.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -11,6 +10,7 @@
 
 #include "log/embedded/counting_epochs.h"
 #include "log/embedded/log_fixture.h"
+#include "log/small_disk.h"
 
 namespace sonder {
 namespace {
@@ -132,25 +132,6 @@ TEST_F(EmbeddedLogCrash, LeavesWholeEpochsWhereverItIsKilled) {
 }
 
 // ---- a full disk ----
-
-// No file may grow beyond a size while it lives; a write beyond fails as on a full disk.
-class small_disk {
- public:
-  explicit small_disk(rlim_t file_bytes_max) {
-    ::signal(SIGXFSZ, SIG_IGN);
-    ::getrlimit(RLIMIT_FSIZE, &before_);
-    rlimit small = before_;
-    small.rlim_cur = file_bytes_max;
-    ::setrlimit(RLIMIT_FSIZE, &small);
-  }
-  ~small_disk() {
-    ::setrlimit(RLIMIT_FSIZE, &before_);
-    ::signal(SIGXFSZ, SIG_DFL);
-  }
-
- private:
-  rlimit before_{};
-};
 
 TEST_F(EmbeddedLogCrash, KeepsEpochsWholeOnAFullDiskAndGoesOnAfterwards) {
   open();

@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,6 +11,7 @@
 #include <random>
 
 #include "log/kafka/restore.h"
+#include "log/small_disk.h"
 
 namespace sonder::kafka {
 namespace {
@@ -166,25 +166,6 @@ TEST_F(LocalState, BelongsToOneProcessAtATime) {
   state.reset();
   EXPECT_TRUE(local_state::in(folder));
 }
-
-// No file may grow beyond a size while it lives; a write beyond fails as on a full disk.
-class small_disk {
- public:
-  explicit small_disk(rlim_t file_bytes_max) {
-    ::signal(SIGXFSZ, SIG_IGN);
-    ::getrlimit(RLIMIT_FSIZE, &before_);
-    rlimit small = before_;
-    small.rlim_cur = file_bytes_max;
-    ::setrlimit(RLIMIT_FSIZE, &small);
-  }
-  ~small_disk() {
-    ::setrlimit(RLIMIT_FSIZE, &before_);
-    ::signal(SIGXFSZ, SIG_DFL);
-  }
-
- private:
-  rlimit before_{};
-};
 
 TEST_F(LocalState, WaitsOnAFullDiskAndGoesOnAfterwards) {
   for (const rlim_t file_bytes_max : {0, 1, 100, 5'000, 50'000}) {
