@@ -215,4 +215,11 @@ std::vector<std::string> flow_rig::records(const std::string& name) {
   return all;
 }
 
+const port_counts& port(const run_summary& summary, const std::string& node, const std::string& name) {
+  for (const auto& one : summary.ports) {
+    if (one.node == node && one.port == name) return one;
+  }
+  throw std::runtime_error("no port " + node + "." + name);
+}
+
 }  // namespace sonder

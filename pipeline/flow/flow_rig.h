@@ -73,4 +73,7 @@ class flow_rig {
   std::vector<std::unique_ptr<record_block>> read_;
 };
 
+/// The counts of one port; fails the test if the summary has no such port.
+[[nodiscard]] const port_counts& port(const run_summary& summary, const std::string& node, const std::string& name);
+
 }  // namespace sonder

@@ -82,13 +82,6 @@ class FlowTest : public testing::Test {
            "stages:\n" + stages + "sinks:\n  out: " + from + "\n" + more;
   }
 
-  const port_counts& port(const run_summary& summary, const std::string& node, const std::string& port) {
-    for (const auto& p : summary.ports) {
-      if (p.node == node && p.port == port) return p;
-    }
-    throw std::runtime_error("no port " + node + "." + port);
-  }
-
   flow_rig rig;
   std::string out_options;
 };

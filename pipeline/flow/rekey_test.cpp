@@ -49,13 +49,6 @@ class RekeyTest : public testing::Test {
   }
   static std::string tally() { return "  tally: {plugin: counter, in: {events: events}}\n"; }
 
-  const port_counts& port(const run_summary& summary, const std::string& node, const std::string& port) {
-    for (const auto& p : summary.ports) {
-      if (p.node == node && p.port == port) return p;
-    }
-    throw std::runtime_error("no port " + node + "." + port);
-  }
-
   flow_rig rig;
   std::string out_options;
 };
