@@ -15,6 +15,7 @@ input. A process of its own: in a busy test a thread would not come to its turn.
 """
 import asyncio
 import contextlib
+import os
 import pathlib
 import random
 import subprocess
@@ -133,6 +134,7 @@ async def main(routes):
     while line := await commands.readline():
         command, *value = line.decode().split()
         print(server.obey(command, *map(float, value)), flush=True)
+    os._exit(0)  # what is still connected is cut; asyncio would report each connection as a task that was cancelled
 
 
 if __name__ == "__main__":

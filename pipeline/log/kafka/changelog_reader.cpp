@@ -9,7 +9,7 @@ namespace sonder::kafka {
 namespace {
 
 // Short, so that who asks can be cancelled between two questions; who gets no answer asks again.
-constexpr int answer_max_ms = 1'000;
+constexpr std::chrono::milliseconds answer_max(1'000);
 constexpr int wait_ms = 100;
 
 struct list_deleter {
@@ -125,7 +125,7 @@ result<rd_kafka_topic_s*> changelog_reader::open_topic(const std::string& topic)
 }
 
 result<std::string> changelog_reader::cluster_id() {
-  char* id = rd_kafka_clusterid(uncommitted_->get(), answer_max_ms);
+  char* id = rd_kafka_clusterid(uncommitted_->get(), static_cast<int>(answer_max.count()));
   if (id == nullptr) return uncommitted_->fail(RD_KAFKA_RESP_ERR__TIMED_OUT, "cannot learn the cluster's id");
   std::string copy(id);
   rd_kafka_mem_free(uncommitted_->get(), id);
@@ -138,8 +138,7 @@ result<std::int64_t> changelog_reader::ask(client& of, const std::string& topic,
   std::unique_ptr<rd_kafka_topic_partition_list_t, list_deleter> asked(rd_kafka_topic_partition_list_new(1));
   auto* entry = rd_kafka_topic_partition_list_add(asked.get(), topic.c_str(), partition);
   entry->offset = time;
-  auto code = rd_kafka_offsets_for_times(of.get(), asked.get(), answer_max_ms);
-  if (code == RD_KAFKA_RESP_ERR_NO_ERROR) code = entry->err;
+  const int code = of.offsets_for_times(asked.get(), answer_max);
   if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
     return of.fail(code, partition_name(topic, partition) + ": cannot learn its offsets");
   return entry->offset >= 0 ? entry->offset : -1;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <utility>
 
 namespace sonder::kafka {
@@ -12,6 +13,7 @@ namespace {
 constexpr int line_is_error = 3;    // syslog's LOG_ERR
 constexpr int line_is_warning = 4;  // LOG_WARNING
 constexpr std::size_t reason_bytes = 512;
+constexpr std::chrono::milliseconds leaders_at_least(200);  // to be told of leaders, whatever a question before it took
 
 rd_kafka_type_t type_of(client_role role) {
   return role == client_role::transaction || role == client_role::producer ? RD_KAFKA_PRODUCER
@@ -52,6 +54,24 @@ bool about_connections(int code) {
          code == RD_KAFKA_RESP_ERR__TIMED_OUT || code == RD_KAFKA_RESP_ERR__WAIT_COORD ||
          code == RD_KAFKA_RESP_ERR__MSG_TIMED_OUT || code == RD_KAFKA_RESP_ERR__AUTHENTICATION ||
          code == RD_KAFKA_RESP_ERR__SSL || code == RD_KAFKA_RESP_ERR__RESOLVE;
+}
+
+// The partition's leader has moved, or is gone.
+bool leader_may_be_another(int code) {
+  switch (code) {
+    case RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION:
+    case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
+    case RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH:
+    case RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH:
+    case RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE:
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+    case RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR:
+    case RD_KAFKA_RESP_ERR__TRANSPORT:
+    case RD_KAFKA_RESP_ERR__TIMED_OUT:
+      return true;
+    default:
+      return false;
+  }
 }
 
 std::string_view next_step(int code) {
@@ -292,6 +312,31 @@ status client::commit_offsets(std::span<const consumed_offset> offsets,
   rd_kafka_queue_destroy(answers);
   if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return {};
   return fail(code, doing);
+}
+
+int client::offsets_for_times(rd_kafka_topic_partition_list_t* times, std::chrono::milliseconds at_most) const {
+  using std::chrono::steady_clock;
+  const auto until = steady_clock::now() + at_most;
+  auto code = rd_kafka_offsets_for_times(instance_, times, static_cast<int>(at_most.count()));
+  for (int i = 0; i < times->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; ++i) code = times->elems[i].err;
+  if (leader_may_be_another(code)) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - steady_clock::now());
+    ask_for_leaders(times, std::max(left, leaders_at_least));
+  }
+  return code;
+}
+
+// What is answered goes into the instance's cache, where the next question finds it.
+void client::ask_for_leaders(const rd_kafka_topic_partition_list_t* of, std::chrono::milliseconds at_most) const {
+  for (int i = 0; i < of->cnt; ++i) {
+    if (i > 0 && std::strcmp(of->elems[i].topic, of->elems[i - 1].topic) == 0) continue;
+    auto* topic = rd_kafka_topic_new(instance_, of->elems[i].topic, nullptr);
+    if (topic == nullptr) continue;
+    const rd_kafka_metadata_t* found = nullptr;
+    if (rd_kafka_metadata(instance_, 0, topic, &found, static_cast<int>(at_most.count())) == RD_KAFKA_RESP_ERR_NO_ERROR)
+      rd_kafka_metadata_destroy(found);
+    rd_kafka_topic_destroy(topic);
+  }
 }
 
 tl::unexpected<error> client::fail(int code, std::string_view doing,

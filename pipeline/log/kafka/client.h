@@ -17,6 +17,7 @@
 struct rd_kafka_s;
 struct rd_kafka_conf_s;
 struct rd_kafka_error_s;
+struct rd_kafka_topic_partition_list_s;
 
 namespace sonder::kafka {
 
@@ -74,6 +75,11 @@ class client {
   [[nodiscard]] status commit_offsets(std::span<const consumed_offset> offsets,
                                       std::chrono::milliseconds at_most, std::string_view doing);
 
+  /// Replaces the time in each entry (of a record, or librdkafka's number for the beginning or the end) by the first offset from it
+  /// on, -1 where there is none. librdkafka's code of the first that failed: who asks again then is answered by the leader of now,
+  /// which it would not learn of by itself before its next refresh of metadata (2.0.2; librdkafka's issue 4620).
+  [[nodiscard]] int offsets_for_times(rd_kafka_topic_partition_list_s* times, std::chrono::milliseconds at_most) const;
+
   /// librdkafka's code (rd_kafka_resp_err_t) as an error: `doing`, what it means, the last
   /// complaint where it is about connections, and the next step where there is one.
   [[nodiscard]] tl::unexpected<error> fail(int code, std::string_view doing,
@@ -83,6 +89,7 @@ class client {
 
  private:
   client() = default;
+  void ask_for_leaders(const rd_kafka_topic_partition_list_s* of, std::chrono::milliseconds at_most) const;
   static void take_line(const rd_kafka_s* instance, int level, const char* facility,
                         const char* text);
 

@@ -364,6 +364,7 @@ void reader::stop(std::string_view topic, std::int32_t partition) {
 // whatever timeout it is given (2.0.2).
 result<std::int64_t> reader::ask(const client& asks, std::string_view topic,
                                  std::int32_t partition, std::int64_t time) {
+  using std::chrono::milliseconds;
   using std::chrono::steady_clock;
   const auto until = steady_clock::now() + options_.request_timeout;
   const topic_list_ptr list(rd_kafka_topic_partition_list_new(1));
@@ -371,11 +372,8 @@ result<std::int64_t> reader::ask(const client& asks, std::string_view topic,
   for (;;) {
     one->offset = time;
     one->err = RD_KAFKA_RESP_ERR_NO_ERROR;
-    const auto left =
-        std::chrono::duration_cast<std::chrono::milliseconds>(until - steady_clock::now()).count();
-    auto code = rd_kafka_offsets_for_times(asks.get(), list.get(),
-                                           static_cast<int>(std::max<std::int64_t>(left, 1)));
-    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) code = one->err;
+    const auto left = std::chrono::duration_cast<milliseconds>(until - steady_clock::now());
+    const int code = asks.offsets_for_times(list.get(), std::max(left, milliseconds(1)));
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return one->offset;
     if (lasting(classify(code)) || steady_clock::now() > until) {
       auto failed = asks.fail(code, "asking for offsets of " + place(topic, partition));
