@@ -254,7 +254,8 @@ class Trial:
             line = f"seed {self.seed}: {line}"
         else:
             line = (f"seed {self.seed} FAILED after {line}: {type(self.found).__name__}: {self.found}\n"
-                    f"  strikes: {'; '.join(self.strikes.told)}\n  all: {'; '.join(told_of_cluster)}\n  logs: {self.place}")
+                    f"  strikes: {'; '.join(self.strikes.told)}\n  all: {'; '.join(told_of_cluster)}\n  logs: {self.place}"
+                    + "".join(f"\n  worker {w.number}, at last:\n{w.last_lines()}" for w in self.workers))
         print(line, flush=True)
 
 

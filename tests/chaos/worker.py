@@ -10,6 +10,7 @@ import time
 
 FLOW = pathlib.Path(__file__).resolve().parent / "flow.yaml"
 LEAVE_SECONDS = 60
+LAST_LINES, LAST_LINE_CHARACTERS = 12, 300
 
 
 class Worker:
@@ -124,6 +125,11 @@ class Worker:
                 return True
             time.sleep(0.02)
         return False
+
+    def last_lines(self):
+        """The end of its log, for who has only what was printed. After `close`."""
+        lines = self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join(f"    {line[:LAST_LINE_CHARACTERS]}" for line in lines[-LAST_LINES:])
 
     def close(self):
         self.send(signal.SIGCONT)

@@ -3,71 +3,139 @@
 #include <librdkafka/rdkafka.h>
 
 #include <algorithm>
+#include <memory>
 
 namespace sonder::kafka {
 namespace {
 
-constexpr int answer_max_ms = 5'000;
-
-struct event_deleter {
-  void operator()(rd_kafka_event_t* event) const { rd_kafka_event_destroy(event); }
-};
-struct options_deleter {
-  void operator()(rd_kafka_AdminOptions_t* options) const { rd_kafka_AdminOptions_destroy(options); }
+struct list_deleter {
+  void operator()(const rd_kafka_group_list* list) const { rd_kafka_group_list_destroy(list); }
 };
 
-member_view view_of(const rd_kafka_MemberDescription_t* member, const std::string& topic) {
-  member_view seen{rd_kafka_MemberDescription_consumer_id(member), {}};
-  const auto* assignment = rd_kafka_MemberDescription_assignment(member);
-  const auto* partitions = assignment == nullptr ? nullptr : rd_kafka_MemberAssignment_partitions(assignment);
-  for (int i = 0; partitions != nullptr && i < partitions->cnt; ++i) {
-    if (topic == partitions->elems[i].topic) seen.tasks.push_back(partitions->elems[i].partition);
+// Big-endian numbers and strings out of bytes that may end anywhere.
+class protocol_bytes {
+ public:
+  explicit protocol_bytes(bytes_view from) : left_(from) {}
+
+  std::optional<std::int64_t> number(std::size_t bytes) {
+    if (left_.size() < bytes) return std::nullopt;
+    std::uint64_t value = 0;
+    for (const auto byte : left_.first(bytes)) value = value << 8 | byte;
+    left_ = left_.subspan(bytes);
+    return static_cast<std::int64_t>(value);
   }
-  std::sort(seen.tasks.begin(), seen.tasks.end());
-  return seen;
-}
+  std::optional<std::string_view> text() {
+    const auto size = number(2);
+    if (!size || left_.size() < static_cast<std::size_t>(*size)) return std::nullopt;
+    const auto found = as_text(left_.first(static_cast<std::size_t>(*size)));
+    left_ = left_.subspan(static_cast<std::size_t>(*size));
+    return found;
+  }
+
+ private:
+  bytes_view left_;
+};
 
 }  // namespace
 
-void group_look::queue_deleter::operator()(rd_kafka_queue_s* queue) const {
-  rd_kafka_queue_destroy(queue);
+std::optional<std::vector<std::int32_t>> tasks_in_assignment(bytes_view assignment, std::string_view topic) {
+  if (assignment.empty()) return std::vector<std::int32_t>{};  // of a member that has none yet
+  protocol_bytes in(assignment);
+  const auto version = in.number(2);
+  const auto topics = in.number(4);
+  if (!version || !topics) return std::nullopt;
+  std::vector<std::int32_t> tasks;
+  for (std::int64_t t = 0; t < *topics; ++t) {
+    const auto name = in.text();
+    const auto partitions = in.number(4);
+    if (!name || !partitions) return std::nullopt;
+    for (std::int64_t p = 0; p < *partitions; ++p) {
+      const auto partition = in.number(4);
+      if (!partition) return std::nullopt;
+      if (*name == topic) tasks.push_back(static_cast<std::int32_t>(*partition));
+    }
+  }
+  std::sort(tasks.begin(), tasks.end());
+  return tasks;
 }
 
-group_look::group_look(client& asked, std::string group, std::string topic)
-    : asked_(asked), group_(std::move(group)), topic_(std::move(topic)) {}
-group_look::~group_look() = default;
+group_look::group_look(const client& asked, std::string group, std::string topic)
+    : asked_(asked), group_(std::move(group)), topic_(std::move(topic)), thread_([this] { work(); }) {}
+
+group_look::~group_look() {
+  {
+    const std::lock_guard lock(mutex_);
+    ends_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
 
 void group_look::ask() {
-  answers_.reset(rd_kafka_queue_new(asked_.get()));
-  const std::unique_ptr<rd_kafka_AdminOptions_t, options_deleter> how(
-      rd_kafka_AdminOptions_new(asked_.get(), RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS));
-  char why[256];
-  // A constant within librdkafka's bounds: it is not refused, and the default of a minute would do too.
-  (void)rd_kafka_AdminOptions_set_request_timeout(how.get(), answer_max_ms, why, sizeof why);
-  const char* name = group_.c_str();
-  rd_kafka_DescribeConsumerGroups(asked_.get(), &name, 1, how.get(), answers_.get());
+  asking_ = true;
+  {
+    const std::lock_guard lock(mutex_);
+    ++question_;
+    wanted_ = true;
+    told_.reset();
+  }
+  changed_.notify_all();
+}
+
+void group_look::forget() {
+  asking_ = false;
+  const std::lock_guard lock(mutex_);
+  ++question_;
+  wanted_ = false;
+  told_.reset();
 }
 
 std::optional<result<std::vector<member_view>>> group_look::answer() {
-  if (answers_ == nullptr) return std::nullopt;
-  const std::unique_ptr<rd_kafka_event_t, event_deleter> event(rd_kafka_queue_poll(answers_.get(), 0));
-  if (event == nullptr) return std::nullopt;
-  answers_.reset();
+  const std::lock_guard lock(mutex_);
+  if (!told_) return std::nullopt;
+  asking_ = false;
+  auto told = std::move(told_);
+  told_.reset();
+  return told;
+}
+
+void group_look::work() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    changed_.wait(lock, [&] { return wanted_ || ends_; });
+    if (ends_) return;
+    wanted_ = false;
+    const auto question = question_;
+    lock.unlock();
+    auto found = look();
+    lock.lock();
+    if (question == question_) told_ = std::move(found);
+  }
+}
+
+group_look::answer_type group_look::look() const {
   const std::string place = "group \"" + group_ + "\": cannot learn who is in it";
-  if (const auto code = rd_kafka_event_error(event.get()); code != RD_KAFKA_RESP_ERR_NO_ERROR)
-    return asked_.fail(code, place, rd_kafka_event_error_string(event.get()));
-  std::size_t count = 0;
-  const auto* told = rd_kafka_event_DescribeConsumerGroups_result(event.get());
-  const auto** groups = told == nullptr ? nullptr : rd_kafka_DescribeConsumerGroups_result_groups(told, &count);
-  if (count != 1) return fail(errc::unavailable, place + ": an answer without it");
-  if (const auto* failed = rd_kafka_ConsumerGroupDescription_error(groups[0]); failed != nullptr)
-    return asked_.fail(rd_kafka_error_code(failed), place, rd_kafka_error_string(failed));
-  if (rd_kafka_ConsumerGroupDescription_state(groups[0]) != RD_KAFKA_CONSUMER_GROUP_STATE_STABLE)
-    return fail(errc::unavailable, place + ": it is being assigned");
-  std::vector<member_view> members;
-  for (std::size_t i = 0; i < rd_kafka_ConsumerGroupDescription_member_count(groups[0]); ++i)
-    members.push_back(view_of(rd_kafka_ConsumerGroupDescription_member(groups[0], i), topic_));
-  return members;
+  const rd_kafka_group_list* found = nullptr;
+  const auto code = rd_kafka_list_groups(asked_.get(), group_.c_str(), &found, static_cast<int>(answer_max.count()));
+  const std::unique_ptr<const rd_kafka_group_list, list_deleter> list(found);
+  if (code != RD_KAFKA_RESP_ERR_NO_ERROR && code != RD_KAFKA_RESP_ERR__PARTIAL) return asked_.fail(code, place);
+  for (int i = 0; i < list->group_cnt; ++i) {
+    const auto& group = list->groups[i];
+    if (group_ != group.group) continue;
+    if (group.err != RD_KAFKA_RESP_ERR_NO_ERROR) return asked_.fail(group.err, place);
+    if (std::string_view(group.state) != "Stable") return fail(errc::unavailable, place + ": it is being assigned");
+    std::vector<member_view> members;
+    for (int m = 0; m < group.member_cnt; ++m) {
+      const auto& member = group.members[m];
+      const bytes_view assignment(static_cast<const std::uint8_t*>(member.member_assignment),
+                                  static_cast<std::size_t>(std::max(0, member.member_assignment_size)));
+      auto tasks = tasks_in_assignment(assignment, topic_);
+      if (!tasks) return fail(errc::unavailable, place + ": an assignment that is not of a consumer group");
+      members.push_back({member.member_id, std::move(*tasks)});
+    }
+    return members;
+  }
+  return fail(errc::unavailable, place + ": no broker knows of it");
 }
 
 }  // namespace sonder::kafka

@@ -1,43 +1,63 @@
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
-#include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <thread>
 #include <vector>
 
 #include "log/kafka/client.h"
 #include "log/kafka/placement.h"
 #include "record/result.h"
 
-struct rd_kafka_queue_s;
-
 namespace sonder::kafka {
 
-/// A question to a group's coordinator: who is in it, and who has which tasks. Confined to one thread, which it never blocks.
+/// A question to a group's coordinator: who is in it, and who has which tasks. Confined to one thread, which it never blocks; a
+/// thread of its own waits for the answer.
+///
+/// By rd_kafka_list_groups. librdkafka's DescribeConsumerGroups, which would wait by itself, ends the process where the coordinator
+/// comes back after the question was given up (2.0.2: rd_kafka_admin_coord_request lets go of what its failure then uses).
 class group_look {
  public:
+  /// Of a question; then the coordinator is said not to answer. The destructor may wait as long.
+  static constexpr std::chrono::milliseconds answer_max{2'000};
+
   /// `asked` outlives it. A task is a partition of `topic`.
-  group_look(client& asked, std::string group, std::string topic);
+  group_look(const client& asked, std::string group, std::string topic);
   ~group_look();
   group_look(const group_look&) = delete;
   group_look& operator=(const group_look&) = delete;
 
   /// Asks. An answer to an earlier question is not told any more.
   void ask();
-  [[nodiscard]] bool asking() const noexcept { return answers_ != nullptr; }
+  [[nodiscard]] bool asking() const noexcept { return asking_; }
   /// Ends the question without an answer.
-  void forget() noexcept { answers_.reset(); }
+  void forget();
   /// The members, by no order; nothing: not here yet. errc::unavailable: it does not answer, or the group is being assigned.
   [[nodiscard]] std::optional<result<std::vector<member_view>>> answer();
 
  private:
-  struct queue_deleter {
-    void operator()(rd_kafka_queue_s* queue) const;
-  };
-  client& asked_;
+  using answer_type = result<std::vector<member_view>>;
+  void work();
+  [[nodiscard]] answer_type look() const;
+
+  const client& asked_;
   const std::string group_, topic_;
-  std::unique_ptr<rd_kafka_queue_s, queue_deleter> answers_;  // of the question under way; null: none
+  bool asking_ = false;  // of the owner's thread
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::uint64_t question_ = 0;  // guarded by mutex_, as what follows
+  bool wanted_ = false;
+  bool ends_ = false;
+  std::optional<answer_type> told_;
+  std::thread thread_;
 };
+
+/// The partitions of `topic` in what a coordinator keeps as a member's assignment, ascending (KIP-35's guide to the protocol,
+/// "Consumer embedded protocol": version, then topics with their partitions); nothing where the bytes are something else.
+[[nodiscard]] std::optional<std::vector<std::int32_t>> tasks_in_assignment(bytes_view assignment, std::string_view topic);
 
 }  // namespace sonder::kafka
