@@ -8,6 +8,8 @@
 #include <cassert>
 #include <cstring>
 
+#include "log/record_walk.h"
+
 namespace sonder {
 namespace {
 
@@ -15,6 +17,7 @@ static_assert(std::endian::native == std::endian::little, "batches are written i
 
 constexpr std::uint8_t batch_magic = 0xB5;
 constexpr std::uint8_t batch_version = 1;
+constexpr std::size_t base_timestamp_at = 16;
 constexpr std::size_t checksum_at = 40;
 
 constexpr std::uint8_t record_has_key = 1;
@@ -112,7 +115,7 @@ void write_header(const batch_header& header, std::uint8_t* to) noexcept {
   store(to + 4, header.count);
   store(to + 8, header.covered);
   store(to + 12, header.body_bytes);
-  store(to + 16, header.base_timestamp_ms);
+  store(to + base_timestamp_at, header.base_timestamp_ms);
   store(to + 24, header.max_timestamp_ms);
   store(to + 32, header.tombstone_deadline_ms);
   store(to + checksum_at, batch_checksum(to, {to + batch_header::bytes, header.body_bytes}));
@@ -328,6 +331,26 @@ result<record_batch_builder> record_batch_builder::adopt(bytes_view batch) {
   return made;
 }
 
+record_walk::record_walk(bytes_view finished) noexcept
+    : at_(finished.data() + batch_header::bytes),
+      end_(finished.data() + finished.size()),
+      timestamp_ms_(load<std::int64_t>(finished.data() + base_timestamp_at)) {
+  assert(finished.size() >= batch_header::bytes);
+}
+
+bool record_walk::next(log_record& into) noexcept {
+  cursor in{at_, end_};
+  std::uint64_t gap = 0;
+  std::int64_t timestamp_delta = 0;
+  if (!read_record(in, gap, timestamp_delta, into)) return false;
+  timestamp_ms_ = wrapping_sum(timestamp_ms_, timestamp_delta);
+  next_offset_ += static_cast<std::int64_t>(gap);
+  into.timestamp_ms = timestamp_ms_;
+  into.offset = next_offset_++;
+  at_ = in.at;
+  return true;
+}
+
 // ---- reading ----
 
 void seal_batch(std::span<std::uint8_t> batch) noexcept {
@@ -356,7 +379,7 @@ result<batch_header> read_batch_header(bytes_view batch) {
   header.count = load<std::uint32_t>(at + 4);
   header.covered = load<std::uint32_t>(at + 8);
   header.body_bytes = load<std::uint32_t>(at + 12);
-  header.base_timestamp_ms = load<std::int64_t>(at + 16);
+  header.base_timestamp_ms = load<std::int64_t>(at + base_timestamp_at);
   header.max_timestamp_ms = load<std::int64_t>(at + 24);
   header.tombstone_deadline_ms = load<std::int64_t>(at + 32);
   header.checksum = load<std::uint64_t>(at + checksum_at);

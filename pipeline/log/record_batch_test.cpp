@@ -5,6 +5,8 @@
 
 #include <random>
 
+#include "log/record_walk.h"
+
 namespace sonder {
 namespace {
 
@@ -110,6 +112,24 @@ TEST(RecordBatch, ReadsBackRandomRecordsAndTheirConcatenation) {
     ASSERT_TRUE(adopted);
     record_batch_builder again = std::move(const_cast<record_batch_builder&>(*adopted));
     EXPECT_TRUE(std::ranges::equal(again.finish(), whole.finish()));
+  }
+}
+
+TEST(RecordBatch, IsWalkedByWhoHasBuiltIt) {
+  std::mt19937_64 random(11);
+  for (int round = 0; round < 200; ++round) {
+    const auto given = random_records(random, round % 2 == 0);
+    record_batch_builder builder;
+    for (const auto& r : given) add(builder, r);
+    std::vector<given_record> walked;
+    record_walk walk(builder.finish());
+    for (log_record r; walk.next(r);) {
+      walked.push_back({r.offset, r.timestamp_ms,
+                        r.has_key ? std::optional<std::string>(as_text(r.key)) : std::nullopt,
+                        r.has_value ? std::optional<std::string>(as_text(r.value)) : std::nullopt,
+                        std::string(as_text(r.headers))});
+    }
+    EXPECT_EQ(walked, given) << "round " << round;
   }
 }
 

@@ -169,12 +169,12 @@ class kafka_log_test : public testing::Test {
 
   /// As read_to_end, until there are `count` records.
   static std::vector<std::string> read_some(log& from_log, const std::string& topic,
-                                            std::size_t count) {
+                                            std::size_t count, std::int32_t partition = 0) {
     std::vector<std::string> lines;
     std::int64_t at = 0;
     const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
     while (lines.size() < count && std::chrono::steady_clock::now() < until) {
-      for (auto& line : read_to_end(from_log, topic, 0, at, {}, &at))
+      for (auto& line : read_to_end(from_log, topic, partition, at, {}, &at))
         lines.push_back(std::move(line));
     }
     return lines;

@@ -211,6 +211,36 @@ TEST_F(kafka_log_test, TakesEventsAheadOfTheBrokersClock) {
   EXPECT_THAT(read_to_end(*log_, in), ElementsAre("0 a=1"));
 }
 
+TEST_F(kafka_log_test, WritesEpochsOfManyBatchesAPartitionInOrder) {
+  auto with = options("two");
+  with.properties = {{"batch.size", "2000"}, {"message.max.bytes", "20000"}};
+  const auto writes = open(with);
+  const auto in = topic("in");
+  const auto out = topic("out", 2);
+  std::vector<plain_record> records;
+  for (int i = 0; i < 300; ++i) {
+    // One that is larger than a batch goes alone.
+    records.push_back({"k" + std::to_string(i), std::string(i == 150 ? 5'000 : 100, 'x')});
+  }
+  auto first = batch_of(records);
+  auto second = batch_of({records.begin(), records.begin() + 7});
+  auto third = batch_of({records.begin() + 7, records.end()});
+  epoch_changes epoch;
+  epoch.group = group_;
+  epoch.produced = {{out, 0, &first}, {out, 1, &second}, {out, 1, &third}};
+  epoch.consumed = {{in, 0, 1}};
+  must(writes->commit(epoch));
+  for (const std::int32_t partition : {0, 1}) {
+    const auto lines = read_some(*log_, out, 300, partition);
+    ASSERT_EQ(lines.size(), 300u) << partition;
+    for (int i = 0; i < 300; ++i) {
+      EXPECT_TRUE(lines[static_cast<std::size_t>(i)].starts_with(std::to_string(i) + " k" +
+                                                                 std::to_string(i) + "=x"))
+          << lines[static_cast<std::size_t>(i)];
+    }
+  }
+}
+
 TEST_F(kafka_log_test, WritesEpochsLargerThanTheClientsQueue) {
   auto with = options();
   with.properties["queue.buffering.max.messages"] = "1000";

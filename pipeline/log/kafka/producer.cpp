@@ -3,11 +3,20 @@
 #include <librdkafka/rdkafka.h>
 
 #include <algorithm>
+#include <array>
+#include <cstdlib>
+
+#include "log/record_walk.h"
 
 namespace sonder::kafka {
 namespace {
 
 constexpr int poll_ms = 10;  // while librdkafka's queue is full
+
+// What librdkafka reckons with beside key, value and headers of a record, and for all that is
+// around records; or a little more.
+constexpr std::size_t record_overhead = 48;
+constexpr std::size_t batch_overhead = 512;
 
 std::string place(std::string_view topic, std::int32_t partition) {
   return std::string(topic) + "[" + std::to_string(partition) + "]";
@@ -51,6 +60,14 @@ void* address(bytes_view of) {
   return of.data() == nullptr ? &nothing : const_cast<std::uint8_t*>(of.data());
 }
 
+std::size_t number_of(rd_kafka_t* instance, const char* property) {
+  std::array<char, 32> text{};
+  auto size = text.size();
+  if (rd_kafka_conf_get(rd_kafka_conf(instance), property, text.data(), &size) != RD_KAFKA_CONF_OK)
+    return 0;
+  return std::strtoull(text.data(), nullptr, 10);
+}
+
 }  // namespace
 
 struct producer::one_record {
@@ -62,6 +79,22 @@ struct producer::one_record {
   bytes_view headers;
   std::int64_t timestamp_ms = 0;
   void* tag = nullptr;
+};
+
+/// Records of one batch, as far as they have been put.
+struct producer::batch_run {
+  one_record record;
+  lane* to = nullptr;
+  record_walk records;
+  log_record next;
+  bool left = false;  ///< `next` is a record that has not been put
+};
+
+/// Changes of one store and task, less those that have been put.
+struct producer::change_run {
+  one_record record;
+  lane* to = nullptr;
+  std::span<const state_change> changes;
 };
 
 result<std::unique_ptr<producer>> producer::make(const kafka_options& options,
@@ -76,8 +109,15 @@ result<std::unique_ptr<producer>> producer::make(const kafka_options& options,
   if (!under) return tl::unexpected(under.error());
   made->client_ = std::move(*under);
   made->transactional_ = !transactional_id.empty();
+  made->batch_records_ =
+      std::max<std::size_t>(1, number_of(made->client_->get(), "batch.num.messages"));
+  const auto bytes = std::min(number_of(made->client_->get(), "batch.size"),
+                              number_of(made->client_->get(), "message.max.bytes"));
+  made->batch_bytes_ = bytes - std::min(bytes, batch_overhead);
   return made;
 }
+
+producer::producer() = default;
 
 producer::~producer() {
   if (client_ == nullptr) return;
@@ -167,51 +207,94 @@ status producer::put_one(const one_record& record, deadline until) {
   }
 }
 
+bool producer::takes(lane& in, std::size_t record_bytes) const noexcept {
+  const auto bytes = in.bytes + record_bytes + record_overhead;
+  if (in.records > 0 && (in.records == batch_records_ || bytes > batch_bytes_)) return false;
+  ++in.records;
+  in.bytes = bytes;
+  return true;
+}
+
+// True once the run has ended; false where its partition takes no more for now.
+result<bool> producer::put_some(batch_run& from, deadline until) {
+  const auto& r = from.next;
+  for (; from.left; from.left = from.records.next(from.next)) {
+    if (!takes(*from.to, r.key.size() + r.value.size() + r.headers.size())) return false;
+    from.record.key = r.has_key ? &r.key : nullptr;
+    from.record.value = r.has_value ? &r.value : nullptr;
+    from.record.headers = r.headers;
+    from.record.timestamp_ms = r.timestamp_ms;
+    if (auto ok = put_one(from.record, until); !ok) return tl::unexpected(ok.error());
+  }
+  return true;
+}
+
+result<bool> producer::put_some(change_run& from, deadline until) {
+  for (; !from.changes.empty(); from.changes = from.changes.subspan(1)) {
+    const auto& change = from.changes.front();
+    if (!takes(*from.to, change.key.size() + (change.value ? change.value->size() : 0)))
+      return false;
+    from.record.key = &change.key;
+    from.record.value = change.value ? &*change.value : nullptr;
+    if (auto ok = put_one(from.record, until); !ok) return tl::unexpected(ok.error());
+  }
+  return true;
+}
+
+// A batch's worth of each run at a time, so that all partitions are under way side by side.
+template <class Run>
+status producer::put_in_turns(std::vector<Run>& runs, deadline until) {
+  for (bool left = !runs.empty(); left;) {
+    left = false;
+    for (auto& run : runs) {
+      const auto done = put_some(run, until);
+      if (!done) return tl::unexpected(done.error());
+      left = left || !*done;
+    }
+    if (left) SONDER_TRY(flush(until));
+  }
+  return {};
+}
+
 status producer::put(std::span<const produced_batch> batches, deadline until) {
+  batch_runs_.clear();
   for (const auto& batch : batches) {
     const auto handle = topic(batch.topic);
     if (!handle) return tl::unexpected(handle.error());
-    read_.clear();
-    SONDER_TRY(read_batch(batch.records->finish(), 0, 0, read_));
-    one_record record{.topic = *handle,
-                      .topic_name = batch.topic,
-                      .partition = batch.partition,
-                      .tag = as_tag(round_, 0)};
-    for (const auto& r : read_.records) {
-      record.key = r.has_key ? &r.key : nullptr;
-      record.value = r.has_value ? &r.value : nullptr;
-      record.headers = r.headers;
-      record.timestamp_ms = r.timestamp_ms;
-      SONDER_TRY(put_one(record, until));
-    }
+    batch_run run{.record = {.topic = *handle,
+                             .topic_name = batch.topic,
+                             .partition = batch.partition,
+                             .tag = as_tag(round_, 0)},
+                  .to = lane_of(*handle, batch.partition),
+                  .records = record_walk(batch.records->finish())};
+    run.left = run.records.next(run.next);
+    batch_runs_.push_back(run);
   }
-  return {};
+  return put_in_turns(batch_runs_, until);
 }
 
 status producer::put(std::string_view group, std::span<const state_change> changes,
                      std::int64_t now_ms, deadline until) {
   stamped_ms_ = now_ms;
-  one_record record{.partition = -1, .timestamp_ms = now_ms};
-  std::string_view store;
-  std::string name;
-  for (const auto& change : changes) {
-    if (record.partition != change.partition || store != change.store) {
-      const auto index = changelog_of(change.store, change.partition);
-      if (!index) return tl::unexpected(index.error());
-      store = change.store;
-      name = changelog_topic(group, change.store);
-      const auto handle = topic(name);
-      if (!handle) return tl::unexpected(handle.error());
-      record.topic = *handle;
-      record.topic_name = name;
-      record.partition = change.partition;
-      record.tag = as_tag(round_, *index + 1);
-    }
-    record.key = &change.key;
-    record.value = change.value ? &*change.value : nullptr;
-    SONDER_TRY(put_one(record, until));
+  change_runs_.clear();
+  for (std::size_t first = 0, end = 0; first < changes.size(); first = end) {
+    const auto& of = changes[first];
+    for (end = first + 1; end < changes.size() && changes[end].partition == of.partition &&
+                          changes[end].store == of.store;)
+      ++end;
+    const auto index = changelog_of(of.store, of.partition);
+    if (!index) return tl::unexpected(index.error());
+    const auto handle = topic(changelog_topic(group, of.store));
+    if (!handle) return tl::unexpected(handle.error());
+    change_runs_.push_back({.record = {.topic = *handle,
+                                       .topic_name = rd_kafka_topic_name(*handle),
+                                       .partition = of.partition,
+                                       .timestamp_ms = now_ms,
+                                       .tag = as_tag(round_, *index + 1)},
+                            .to = lane_of(*handle, of.partition),
+                            .changes = changes.subspan(first, end - first)});
   }
-  return {};
+  return put_in_turns(change_runs_, until);
 }
 
 status producer::flush(deadline until) {
@@ -220,7 +303,10 @@ status producer::flush(deadline until) {
   if (code == RD_KAFKA_RESP_ERR_NO_ERROR && purged_ && !transactional_) {
     return fail(errc::io, "records were thrown away unwritten: " + client_->last_complaint());
   }
-  if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return {};
+  if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    for (auto& [partition, given] : lanes_) given = {};
+    return {};
+  }
   return client_->fail(code, "waiting for " + std::to_string(rd_kafka_outq_len(client_->get())) +
                                  " records to be written");
 }

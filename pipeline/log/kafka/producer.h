@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "log/kafka/client.h"
@@ -22,6 +23,10 @@ namespace sonder::kafka {
 
 /// One producing client of librdkafka, and what became of the records that it was given.
 ///
+/// Puts at most one batch of the protocol for each partition before it waits for their fate: an
+/// idempotent librdkafka sends no second one while the first is under way, and until then its
+/// thread would ask over and over again (2.0.2).
+///
 /// Confined to one thread at a time. Lends keys, values and headers of records to librdkafka until
 /// `flush` or `forget` has returned, or the producer has gone.
 class producer {
@@ -35,7 +40,8 @@ class producer {
 
   using deadline = std::chrono::steady_clock::time_point;
 
-  /// Hands records over; waits for room in librdkafka's queue until `until`.
+  /// Hands records over; waits for room, in librdkafka's queue or behind what is under way, until
+  /// `until`.
   [[nodiscard]] status put(std::span<const produced_batch> batches, deadline until);
   /// The changes as records of their changelogs, stamped `now_ms`.
   [[nodiscard]] status put(std::string_view group, std::span<const state_change> changes,
@@ -60,9 +66,24 @@ class producer {
     std::string store;
     std::int64_t last = -1;  ///< offset
   };
+  /// What one partition has been given since it was last waited for.
+  struct lane {
+    std::size_t records = 0;
+    std::size_t bytes = 0;
+  };
   struct one_record;
+  struct batch_run;
+  struct change_run;
 
-  producer() = default;
+  producer();
+  [[nodiscard]] lane* lane_of(rd_kafka_topic_s* topic, std::int32_t partition) {
+    return &lanes_[{topic, partition}];
+  }
+  template <class Run>
+  [[nodiscard]] status put_in_turns(std::vector<Run>& runs, deadline until);
+  [[nodiscard]] bool takes(lane& in, std::size_t record_bytes) const noexcept;
+  [[nodiscard]] result<bool> put_some(batch_run& from, deadline until);
+  [[nodiscard]] result<bool> put_some(change_run& from, deadline until);
   static void delivered(rd_kafka_s* instance, const rd_kafka_message_s* message, void* opaque);
   [[nodiscard]] result<rd_kafka_topic_s*> topic(std::string_view name);
   [[nodiscard]] status put_one(const one_record& record, deadline until);
@@ -76,7 +97,12 @@ class producer {
   bool transactional_ = false;
   bool purged_ = false;
   std::optional<error> refused_;
-  record_block read_;  ///< of the batch being handed over
+  std::size_t batch_records_ = 0;  ///< of one batch of the protocol, at most
+  std::size_t batch_bytes_ = 0;    ///< of its records, as they count in `lane`
+  std::map<std::pair<rd_kafka_topic_s*, std::int32_t>, lane>
+      lanes_;  ///< of every partition that was written to
+  std::vector<batch_run> batch_runs_;
+  std::vector<change_run> change_runs_;
 };
 
 }  // namespace sonder::kafka
