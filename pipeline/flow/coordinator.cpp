@@ -24,7 +24,8 @@ constexpr auto back_off_first = milliseconds(50);
 constexpr auto back_off_max = milliseconds(2'000);
 constexpr auto give_up_wait = milliseconds(1'000);   // how long calls have to answer a cancellation
 constexpr auto report_interval = milliseconds(100);
-constexpr auto lag_interval = milliseconds(500);     // asking a log for its ends can cost a journey for each partition
+constexpr std::size_t ends_turns = 5;                // reports in which every task's end is asked for once
+constexpr auto ends_again = milliseconds(500);       // after a question for them that the log did not answer
 constexpr auto waits_told_interval = std::chrono::seconds(5);
 
 double seconds_since(steady_clock::time_point from) {
@@ -159,6 +160,7 @@ void coordinator::retire_tasks() {
   for (auto& t : tasks_) delayed_by(t->partition(), "");
   for (auto& t : tasks_) t->retired.store(true, std::memory_order_release);
   tasks_.clear();
+  lags_.clear();
 }
 
 /// True once no task is in a step. No new one is begun meanwhile only if `stop.stopping` is set.
@@ -469,40 +471,49 @@ result<coordinator::rest> coordinator::at_rest() {
   return *taken ? rest::idle : rest::busy;
 }
 
+/// How far tasks are behind, of some of them: asking a log for an end can cost a journey, and an epoch would wait behind all of those.
+void coordinator::look_at_ends(bool all) {
+  const auto now = steady_clock::now();
+  if (tasks_.empty() || (!all && now < ask_ends_from_)) return;
+  const auto looks = all ? tasks_.size() : (tasks_.size() + ends_turns - 1) / ends_turns;
+  for (std::size_t i = 0; i < looks; ++i) {
+    const auto& t = tasks_[next_end_++ % tasks_.size()];
+    if (!t->try_own()) continue;
+    auto lag = t->lag(false);
+    t->disown();
+    schedule(t);
+    if (!lag) {
+      // The log does not answer: asking for the others would take as long each.
+      unanswered_ = lag.error().message;
+      ask_ends_from_ = steady_clock::now() + ends_again;
+      return;
+    }
+    lags_[t->partition()] = static_cast<std::uint64_t>(*lag);
+  }
+  unanswered_.clear();
+}
+
 void coordinator::report(bool force) {
   const auto now = steady_clock::now();
   if (!force && now - last_report_ < report_interval) return;
   last_report_ = now;
-  bool ask_ends = force || now - last_lag_ >= lag_interval;
+  look_at_ends(force);
   std::uint64_t left = 0;
   std::vector<std::int32_t> owned;
   for (auto& t : tasks_) {
     owned.push_back(t->partition());
-    if (!t->try_own()) continue;
-    if (ask_ends) {
-      if (auto lag = t->lag(false)) {
-        left += static_cast<std::uint64_t>(*lag);
-      } else {
-        ask_ends = false;  // the log does not answer: asking for the others would take as long each
-        last_lag_ = steady_clock::now();
-        unanswered_ = lag.error().message;
-      }
-    }
-    if (observe_ != nullptr && !t->half_way()) observe_->sample(*t);
+    if (const auto known = lags_.find(t->partition()); known != lags_.end()) left += known->second;
+    if (observe_ == nullptr || !t->try_own()) continue;
+    if (!t->half_way()) observe_->sample(*t);
     t->disown();
     schedule(t);
-  }
-  if (ask_ends) {
-    unanswered_.clear();
-    records_left_ = left;
-    last_lag_ = now;
   }
   if (observe_ != nullptr) {
     observe_->publish(context_.uncommitted_bytes.load(std::memory_order_relaxed), owned);
     const auto applied = std::count_if(tasks_.begin(), tasks_.end(), [](const auto& t) { return t->tables_applied(); });
     observe_->show_tasks(static_cast<std::size_t>(applied), waiting_.size() + tasks_.size() - static_cast<std::size_t>(applied));
   }
-  if (options_.progress) options_.progress({records_in_, records_out_, records_left_, seconds_since(started_)});
+  if (options_.progress) options_.progress({records_in_, records_out_, left, seconds_since(started_)});
 }
 
 status coordinator::loop(run_summary& summary) {

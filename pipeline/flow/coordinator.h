@@ -68,6 +68,7 @@ class coordinator {
   void count(const contribution& of);
   [[nodiscard]] result<rest> at_rest();
   [[nodiscard]] status drain();
+  void look_at_ends(bool all);
   void report(bool force);
   [[nodiscard]] status loop(run_summary& summary);
 
@@ -88,7 +89,8 @@ class coordinator {
   std::vector<node_counts> counts_;
   std::uint64_t records_in_ = 0;
   std::uint64_t records_out_ = 0;
-  std::uint64_t records_left_ = 0;
+  std::map<std::int32_t, std::uint64_t> lags_;  ///< by partition, records left when the log was last asked
+  std::size_t next_end_ = 0;                    ///< the task whose end is asked for next
   std::uint64_t epochs_committed_ = 0;
   std::uint64_t epochs_discarded_ = 0;
   std::int32_t discards_in_a_row_ = 0;
@@ -98,7 +100,7 @@ class coordinator {
   std::chrono::steady_clock::time_point started_;
   std::chrono::steady_clock::time_point last_commit_;
   std::chrono::steady_clock::time_point last_report_;
-  std::chrono::steady_clock::time_point last_lag_;
+  std::chrono::steady_clock::time_point ask_ends_from_;
   std::mutex failure_mutex_;
   std::unique_ptr<error> failure_;
   std::atomic<bool> delayed_{false};           ///< `delays_` is not empty

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <fstream>
 #include <thread>
@@ -62,6 +63,29 @@ class failing_log final : public forwarding_log {
   int failures_;
 };
 
+/// Counts the questions for the end of a topic, and what is taken of it.
+class asked_log final : public forwarding_log {
+ public:
+  asked_log(log& behind, std::string_view of) : forwarding_log(behind), of_(of) {}
+
+  result<offset_range> offsets(std::string_view topic, std::int32_t partition) override {
+    if (topic == of_) ++asked;
+    return forwarding_log::offsets(topic, partition);
+  }
+  status fetch(std::string_view topic, std::int32_t partition, std::int64_t from, const fetch_limits& limits,
+               record_block& into) override {
+    auto done = forwarding_log::fetch(topic, partition, from, limits, into);
+    if (topic == of_) taken += static_cast<int>(into.records.size());
+    return done;
+  }
+
+  std::atomic<int> asked{0};
+  std::atomic<int> taken{0};
+
+ private:
+  std::string_view of_;
+};
+
 /// A flow of one event topic, stages as given, and the sink `out`.
 class FlowTest : public testing::Test {
  protected:
@@ -85,6 +109,25 @@ class FlowTest : public testing::Test {
   flow_rig rig;
   std::string out_options;
 };
+
+TEST_F(FlowTest, FollowsATableWithoutAskingForItsEndWhileNoEventIsToBeDecided) {
+  rig.flow(yaml("event.avsc", "  consent: {plugin: consent_filter, in: {events: events, decisions: consent}}\n", "consent.allowed"));
+  asked_log counts(rig.on(), "consent");
+  std::atomic<int> stop{0};
+  rig.options().until_idle = false;
+  rig.options().stop = &stop;
+  // Looks at an idle task come at each report at least, ten a second; the decision comes when the worker has been idle for a while.
+  int reports = 0;
+  rig.options().progress = [&](const worker_progress&) {
+    ++reports;
+    if (reports == 5) rig.give("consent", {decision("ana", "granted", 10)});
+    if (counts.taken == 1 || reports == 100) stop = 1;
+  };
+  const auto summary = rig.try_run_on(counts);
+  ASSERT_TRUE(summary) << summary.error().message;
+  EXPECT_EQ(counts.taken, 1);
+  EXPECT_EQ(counts.asked, 2);  // by each task, when it began
+}
 
 TEST_F(FlowTest, ForwardsTheOriginalBytesOfARecordThatNoStageChanged) {
   rig.flow(yaml("event.avsc", "  through: {plugin: passthrough, in: {in: events}}\n", "through.out"));

@@ -8,7 +8,7 @@ namespace sonder {
 
 namespace {
 
-constexpr fetch_limits event_fetch{1024, 1 << 20};
+constexpr fetch_limits event_fetch{4096, 2 << 20};
 constexpr fetch_limits table_fetch{4096, 1 << 20};
 constexpr std::size_t open_bytes_max = 16 << 20;  // of one task's outputs: a log takes only so much for one partition at once
 constexpr std::int32_t table_batches_per_step = 16;
@@ -82,6 +82,7 @@ status task::open() {
     auto runner = stage_runner::create(flow_, *module, *context_.on, partition_, context_.stop);
     if (!runner) return tl::unexpected(runner.error());
     stages_.push_back(std::move(*runner));
+    keeps_timers_ = keeps_timers_ || stages_.back()->services().timers() != nullptr;
   }
   for (std::size_t i = 0; i < context_.sinks.size(); ++i) {
     sinks_.push_back(std::make_unique<sink_writer>(flow_, i, context_.sinks[i], partition_));
@@ -256,8 +257,9 @@ result<step_outcome> task::advance() {
     }
     waiting = waiting || sources_[i]->waiting() > 0;
   }
-  if (fetched || !waiting || parked_due || !table_ends_.empty()) {
-    auto applied = apply_tables();
+  const bool decides = fetched || parked_due || keeps_timers_ || !table_ends_.empty() || !tables_applied_.load(std::memory_order_relaxed);
+  if (decides || !waiting) {
+    auto applied = decides ? apply_tables() : follow_tables();
     if (!applied) return tl::unexpected(applied.error());
     if (*applied == tables_are::awaited) return open_->steps == steps_before ? step_outcome::idle : step_outcome::progressed;
     if (*applied == tables_are::behind || full()) return step_outcome::progressed;
@@ -319,6 +321,24 @@ result<task::tables_are> task::apply_tables() {
   }
   table_ends_.clear();
   tables_applied_.store(true, std::memory_order_relaxed);
+  return tables_are::applied;
+}
+
+/// While there is nothing to decide: what has come of the tables. To ask where they end would cost a journey at every look.
+result<task::tables_are> task::follow_tables() {
+  std::int32_t batches = 0;
+  for (std::size_t i = 0; i < sources_.size(); ++i) {
+    if (!is_table(flow_.sources[i])) continue;
+    for (bool fetched = false;; ++batches) {
+      if (batches == table_batches_per_step || (batches > 0 && full())) return tables_are::behind;
+      const auto before = sources_[i]->next_offset();
+      auto has = sources_[i]->fill(table_fetch, fetched);
+      if (!has) return tl::unexpected(has.error());
+      if (!*has) break;
+      if (auto ok = run_batch(i, rows_max_, INT64_MAX); !ok) return tl::unexpected(ok.error());
+      if (sources_[i]->next_offset() == before) return tables_are::awaited;  // for a schema
+    }
+  }
   return tables_are::applied;
 }
 

@@ -118,6 +118,7 @@ class task {
   void note_block(block_reason why);
   enum class tables_are { applied, behind, awaited };
   [[nodiscard]] result<tables_are> apply_tables();
+  [[nodiscard]] result<tables_are> follow_tables();
   [[nodiscard]] status open_global(std::size_t source);
   [[nodiscard]] result<tables_are> apply_globals();
   void note_globals();
@@ -172,6 +173,7 @@ class task {
   bool alone_ = false;                    ///< each batch has an epoch of its own
   std::vector<std::int64_t> table_ends_;  ///< per source, up to where tables are being applied; empty: they are where they should be
   std::atomic<bool> tables_applied_{false};
+  bool keeps_timers_ = false;             ///< of a stage: consent to what they do is asked for when they fire
 
   row_space space_;
   batch_memory memory_;
