@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <vector>
@@ -38,7 +39,11 @@ struct contribution {
   [[nodiscard]] bool empty() const noexcept { return steps == 0; }
   /// Whether a record of `size` bytes goes into an output: a log takes only so much at once.
   [[nodiscard]] bool fits(const record_batch_builder& output_of, std::size_t size) const noexcept {
-    return output_of.bytes() + size <= output_bytes_max && bytes + size <= bytes_max;
+    return size <= room_in(output_of);
+  }
+  /// How many bytes still go into an output.
+  [[nodiscard]] std::size_t room_in(const record_batch_builder& output_of) const noexcept {
+    return std::min(output_bytes_max - std::min(output_of.bytes(), output_bytes_max), bytes_max - std::min(bytes, bytes_max));
   }
   static constexpr std::size_t output_bytes_max = 48 << 20;  ///< of one partition of one topic
   static constexpr std::size_t bytes_max = 96 << 20;         ///< of all outputs

@@ -198,15 +198,13 @@ inline std::int32_t sink_writer::partition_of(std::int64_t row) const {
   return murmur2_partition(key_, node_.topic.partitions);
 }
 
-/// Makes `value_`.
-inline std::optional<host_cause> sink_writer::make_value(std::int64_t row, const log_record& origin) {
-  value_.clear();
+inline std::optional<host_cause> sink_writer::append_value(std::int64_t row, const log_record& origin, buffer& to) {
   if (node_.original_bytes) {
-    value_.append(origin.value.data(), origin.value.size());
+    to.append(origin.value.data(), origin.value.size());
     return std::nullopt;
   }
-  if (plan_->schema_id >= 0) append_frame(plan_->schema_id, value_);
-  if (const auto wrong = value_encoder_.encode(row, value_)) [[unlikely]] {
+  if (plan_->schema_id >= 0) append_frame(plan_->schema_id, to);
+  if (const auto wrong = value_encoder_.encode(row, to)) [[unlikely]] {
     return wrong.reason == encode_reason::missing_value ? host_cause::missing_value
            : wrong.reason == encode_reason::bad_value   ? host_cause::bad_value
                                                         : host_cause::too_large;
@@ -247,14 +245,25 @@ status sink_writer::write(const row_space& space, edge_rows& in, batch_memory& m
     const auto& origin = space.record_of(space_row);
     const auto headers = node_.forward_headers ? origin.headers : headers_;
     auto refused = make_key(row, origin);
-    if (!refused) refused = make_value(row, origin);
     const bool keyed = key_from_ >= key_from::field || key_.size() > 0;
-    const auto bytes = key_.size() + value_.size() + headers.size();
-    // What the log would refuse, and the whole epoch with it, is refused here.
-    if (!refused && !keyed && !may_lack_key) refused = host_cause::missing_value;
-    if (!refused && bytes > record_bytes_max) refused = host_cause::too_large;
-    auto& output = to.output(sink_, refused ? 0 : partition_of(row));
-    if (!refused && !to.fits(output, bytes)) {
+    std::size_t bytes = 0;
+    bool fits = true;
+    if (!refused) {
+      auto& output = to.output(sink_, partition_of(row));
+      const auto room = to.room_in(output);
+      const auto time_ms = timestamp_ms(row, space.event_time_ms[static_cast<std::size_t>(space_row)]);
+      output.append_made(time_ms, keyed ? &key_ : nullptr, headers, [&](buffer& made) {
+        const auto before = made.size();
+        refused = append_value(row, origin, made);
+        bytes = key_.size() + (made.size() - before) + headers.size();
+        // What the log would refuse, and the whole epoch with it, is refused here.
+        if (!refused && !keyed && !may_lack_key) refused = host_cause::missing_value;
+        if (!refused && bytes > record_bytes_max) refused = host_cause::too_large;
+        fits = refused.has_value() || bytes <= room;
+        return !refused && fits;
+      });
+    }
+    if (!fits) [[unlikely]] {
       if (!to.takes_all) return fail(errc::capacity, "the outputs of one batch are more than a log takes at once; lower batch_rows");
       refused = host_cause::too_large;
     }
@@ -264,8 +273,6 @@ status sink_writer::write(const row_space& space, edge_rows& in, batch_memory& m
       SONDER_TRY(bury(space, space_row, name(*refused)));
       continue;
     }
-    const bytes_view value{value_.data(), value_.size()};
-    output.append(timestamp_ms(row, space.event_time_ms[static_cast<std::size_t>(space_row)]), keyed ? &key_ : nullptr, &value, headers);
     to.bytes += bytes;
     if (origin.offset >= 0) ages.add(origin.timestamp_ms);  // a timer comes from no record
   }

@@ -47,7 +47,7 @@ class sink_writer {
   [[nodiscard]] status bind(edge_rows& in, const row_base& base, batch_memory& memory);
   [[nodiscard]] const row_base& find_rows(const edge_rows& in, const row_base& base);
   [[nodiscard]] std::optional<host_cause> make_key(std::int64_t row, const log_record& origin);
-  [[nodiscard]] std::optional<host_cause> make_value(std::int64_t row, const log_record& origin);
+  [[nodiscard]] std::optional<host_cause> append_value(std::int64_t row, const log_record& origin, buffer& to);
   [[nodiscard]] std::int32_t partition_of(std::int64_t row) const;
   [[nodiscard]] std::int64_t timestamp_ms(std::int64_t row, std::int64_t event_time_ms) const;
 
@@ -66,7 +66,6 @@ class sink_writer {
   const ArrowArray* times_ = nullptr;
   bytes_view key_;      ///< of the row at hand: in its column, its record or `key_made_`
   buffer key_made_;
-  buffer value_;
   bytes_view original_;
   bytes_view headers_;
   int subject_slot_ = -1;

@@ -39,6 +39,10 @@ std::uint8_t* put_varint(std::uint8_t* to, std::uint64_t value) noexcept {
   return to;
 }
 
+std::size_t varint_bytes(std::uint64_t value) noexcept {
+  return (static_cast<std::size_t>(std::bit_width(value | 1)) + 6) / 7;
+}
+
 std::uint64_t zigzag(std::int64_t value) noexcept {
   return (static_cast<std::uint64_t>(value) << 1) ^ static_cast<std::uint64_t>(value >> 63);
 }
@@ -226,22 +230,38 @@ void record_batch_builder::clear() noexcept {
 }
 
 // Writes what precedes key, value and headers; answers where they go. The caller sets the size.
-std::uint8_t* record_batch_builder::begin_record(std::int64_t gap, std::int64_t timestamp_ms,
-                                                 std::uint8_t flags, std::size_t payload_max) {
+std::uint8_t* record_batch_builder::put_head(std::int64_t gap, std::int64_t timestamp_ms,
+                                             std::uint8_t flags, std::size_t payload_max) {
   if (body_.size() == 0) {
     body_.reserve_more(batch_header::bytes);
     body_.set_size(batch_header::bytes);
   }
   body_.reserve_more(record_overhead_max + payload_max);
-  if (count_ == 0) {
-    base_timestamp_ms_ = last_timestamp_ms_ = max_timestamp_ms_ = timestamp_ms;
-  }
+  const std::int64_t last_timestamp_ms = count_ == 0 ? timestamp_ms : last_timestamp_ms_;
   std::uint8_t* at = body_.data() + body_.size();
   *at++ = static_cast<std::uint8_t>(flags | (gap != 0 ? record_has_gap : 0));
   if (gap != 0) at = put_varint(at, static_cast<std::uint64_t>(gap));
-  at = put_varint(at, zigzag(wrapping_difference(timestamp_ms, last_timestamp_ms_)));
+  return put_varint(at, zigzag(wrapping_difference(timestamp_ms, last_timestamp_ms)));
+}
+
+void record_batch_builder::note_time(std::int64_t timestamp_ms) noexcept {
+  if (count_ == 0) base_timestamp_ms_ = max_timestamp_ms_ = timestamp_ms;
   last_timestamp_ms_ = timestamp_ms;
   max_timestamp_ms_ = std::max(max_timestamp_ms_, timestamp_ms);
+}
+
+void record_batch_builder::note_record(std::int64_t offset_delta, std::size_t payload,
+                                       bool keyed) noexcept {
+  largest_record_bytes_ = std::max(largest_record_bytes_, payload);
+  all_have_keys_ = all_have_keys_ && keyed;
+  next_delta_ = after_last_record_ = offset_delta + 1;
+  ++count_;
+}
+
+std::uint8_t* record_batch_builder::begin_record(std::int64_t gap, std::int64_t timestamp_ms,
+                                                 std::uint8_t flags, std::size_t payload_max) {
+  std::uint8_t* const at = put_head(gap, timestamp_ms, flags, payload_max);
+  note_time(timestamp_ms);
   return at;
 }
 
@@ -264,10 +284,38 @@ void record_batch_builder::append_at(std::int64_t offset_delta, std::int64_t tim
   if (value != nullptr) at = put_bytes(at, *value);
   if (!headers.empty()) at = put_bytes(at, headers);
   body_.set_size(static_cast<std::size_t>(at - body_.data()));
-  largest_record_bytes_ = std::max(largest_record_bytes_, payload);
-  all_have_keys_ = all_have_keys_ && key != nullptr;
-  next_delta_ = after_last_record_ = offset_delta + 1;
-  ++count_;
+  note_record(offset_delta, payload, key != nullptr);
+}
+
+// Answers where the value goes: as many bytes behind the key as the last one's length took.
+std::size_t record_batch_builder::begin_made(std::int64_t timestamp_ms, const bytes_view* key,
+                                             std::size_t headers_bytes) {
+  const auto flags =
+      static_cast<std::uint8_t>((key != nullptr ? record_has_key : 0) | record_has_value |
+                                (headers_bytes != 0 ? record_has_headers : 0));
+  std::uint8_t* at = put_head(next_delta_ - after_last_record_, timestamp_ms, flags,
+                              (key != nullptr ? key->size() : 0) + headers_bytes);
+  if (key != nullptr) at = put_bytes(at, *key);
+  const auto value_at = static_cast<std::size_t>(at - body_.data()) + value_size_bytes_;
+  body_.set_size(value_at);
+  return value_at;
+}
+
+void record_batch_builder::end_made(std::size_t value_at, std::int64_t timestamp_ms,
+                                    const bytes_view* key, bytes_view headers) {
+  const std::size_t size = body_.size() - value_at;
+  body_.reserve_more(2 * varint_bytes_max + headers.size());
+  std::uint8_t* const size_at = body_.data() + value_at - value_size_bytes_;
+  if (const std::size_t needed = varint_bytes(size); needed != value_size_bytes_) [[unlikely]] {
+    std::memmove(size_at + needed, size_at + value_size_bytes_, size);
+    value_size_bytes_ = needed;
+  }
+  std::uint8_t* at = put_varint(size_at, size) + size;
+  if (!headers.empty()) at = put_bytes(at, headers);
+  body_.set_size(static_cast<std::size_t>(at - body_.data()));
+  note_time(timestamp_ms);
+  note_record(next_delta_, (key != nullptr ? key->size() : 0) + size + headers.size(),
+              key != nullptr);
 }
 
 void record_batch_builder::append_all(const record_batch_builder& other) {

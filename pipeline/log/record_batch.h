@@ -44,8 +44,8 @@ void encode_headers(std::span<const header_view> headers, buffer& to);
 
 /// Appends the headers of a record to `to`, `first` before those of `rest`.
 void encode_headers_after(const header_view& first, bytes_view rest, buffer& to);
-/// Takes the first header off: `first`, and the others as they were, appended to `to`, or nothing where it was the only one.
-/// False, and nothing is done, if there is none.
+/// Takes the first header off: `first`, and the others as they were, appended to `to`, or nothing
+/// where it was the only one. False, and nothing is done, if there is none.
 [[nodiscard]] bool take_first_header(bytes_view headers, header_view& first, buffer& to);
 
 /// What stands before the records of a batch: 48 bytes, little endian, in this order after magic
@@ -107,6 +107,20 @@ class record_batch_builder {
   /// compaction).
   void append_at(std::int64_t offset_delta, std::int64_t timestamp_ms, const bytes_view* key,
                  const bytes_view* value, bytes_view headers);
+  /// As `append`, with the value that `make(buffer&)` puts behind what it is given: it is made
+  /// where it stays. Where `make` answers false nothing is appended.
+  template <class Make>
+  bool append_made(std::int64_t timestamp_ms, const bytes_view* key, bytes_view headers,
+                   Make make) {
+    const std::size_t before = body_.size();
+    const std::size_t value_at = begin_made(timestamp_ms, key, headers.size());
+    if (!make(body_)) [[unlikely]] {
+      body_.set_size(before);
+      return false;
+    }
+    end_made(value_at, timestamp_ms, key, headers);
+    return true;
+  }
   /// All records of `other` after this one's, without decoding them.
   void append_all(const record_batch_builder& other);
   /// Covers the offsets before `offset_delta` without records.
@@ -121,6 +135,14 @@ class record_batch_builder {
  private:
   std::uint8_t* begin_record(std::int64_t gap, std::int64_t timestamp_ms, std::uint8_t flags,
                              std::size_t payload_max);
+  std::size_t begin_made(std::int64_t timestamp_ms, const bytes_view* key,
+                         std::size_t headers_bytes);
+  void end_made(std::size_t value_at, std::int64_t timestamp_ms, const bytes_view* key,
+                bytes_view headers);
+  std::uint8_t* put_head(std::int64_t gap, std::int64_t timestamp_ms, std::uint8_t flags,
+                         std::size_t payload_max);
+  void note_time(std::int64_t timestamp_ms) noexcept;
+  void note_record(std::int64_t offset_delta, std::size_t payload, bool keyed) noexcept;
 
   buffer body_;  // room for the header, then the records
   std::int32_t count_ = 0;
@@ -131,6 +153,8 @@ class record_batch_builder {
   std::int64_t last_timestamp_ms_ = 0;
   std::int64_t max_timestamp_ms_ = 0;
   std::size_t largest_record_bytes_ = 0;
+  std::size_t value_size_bytes_ =
+      2;  // of the last made value's length: as many are left for the next
 };
 
 /// Fetched records of one partition with the memory behind them. Keeps it over `clear()`. Not

@@ -133,6 +133,33 @@ TEST(RecordBatch, IsWalkedByWhoHasBuiltIt) {
   }
 }
 
+// Values of which the length takes one to three bytes, in any order, with some that are given up.
+TEST(RecordBatch, AMadeValueLeavesTheBytesOfAnAppendedOneAndARefusedOneNone) {
+  for (unsigned seed = 1; seed <= 200; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937_64 random(seed);
+    record_batch_builder appended, made;
+    for (const auto& r : random_records(random, false)) {
+      const std::string text(random() % (std::size_t{1} << random() % 16), 'v');
+      const bytes_view key = r.key ? as_bytes(*r.key) : bytes_view{};
+      const bytes_view value = as_bytes(text);
+      const auto* const key_or_none = r.key ? &key : nullptr;
+      const bool refused = random() % 4 == 0;
+      const bool counts =
+          made.append_made(r.timestamp_ms, key_or_none, as_bytes(r.headers), [&](buffer& behind) {
+            behind.append(value.data(), value.size());
+            return !refused;
+          });
+      EXPECT_EQ(counts, !refused);
+      if (!refused) appended.append(r.timestamp_ms, key_or_none, &value, as_bytes(r.headers));
+      ASSERT_EQ(made.bytes(), appended.bytes());
+    }
+    EXPECT_EQ(made.largest_record_bytes(), appended.largest_record_bytes());
+    EXPECT_EQ(made.all_have_keys(), appended.all_have_keys());
+    EXPECT_TRUE(std::ranges::equal(made.finish(), appended.finish()));
+  }
+}
+
 TEST(RecordBatch, KeepsOffsetsOverGapsAndSkipsWhatIsBeforeFrom) {
   record_batch_builder builder;
   const given_record second{2, 5, "a", "1", ""}, sixth{6, 5, "b", "2", ""};
@@ -222,7 +249,8 @@ TEST(RecordBatch, PutsAHeaderBeforeOthersAndTakesItOffAgain) {
   header_view first;
   buffer left;
   EXPECT_FALSE(take_first_header({}, first, left));
-  for (std::size_t size = 0; size < 4; ++size) EXPECT_FALSE(take_first_header(others.first(size), first, left)) << size;
+  for (std::size_t size = 0; size < 4; ++size)
+    EXPECT_FALSE(take_first_header(others.first(size), first, left)) << size;
   EXPECT_EQ(left.size(), 0U);
 }
 
