@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <array>
-#include <initializer_list>
 
 #include "rules.h"
 #include "text/characters.h"
@@ -38,9 +37,10 @@ bool ends_like_street(const workspace& work, const token& word) {
   if (word.kind != token_kind::word || word.claimed() || word.end - word.start < 6) return false;
   if ((word.flags & (everyday | function_word | country)) != 0) return false;
   word_buffer buffer;
-  const std::string_view folded = folded_word(text_of(work, word), buffer);
+  const std::string_view name = folded(work, word, buffer);
+  if (name.size() > lexicon::word_bytes_max) return false;
   for (const std::string_view end : street_ends) {
-    if (folded.size() >= end.size() + 2 && folded.ends_with(end)) return true;
+    if (name.size() >= end.size() + 2 && name.ends_with(end)) return true;
   }
   return false;
 }
@@ -109,6 +109,7 @@ std::size_t unit_from(const workspace& work, std::size_t first) {
   const auto& tokens = work.tokens;
   std::size_t at = first;
   const std::string_view word = text_of(work, tokens[at]);
+  if (word.size() > 2 && (tokens[at].flags & unit_word) == 0) return 0;
   if (word == "P" || word == "p" || word == "PO" || word == "po" || word == "Po") {
     at = skip_dot(work, at + 1);
     if (word.size() == 1 && at < tokens.size() &&
@@ -234,17 +235,10 @@ bool cued_postal_number(const workspace& work, std::size_t at) {
 }
 
 // "USNS Bergman\nFPO AP 93757"; its last token or 0.
-std::size_t military_post(const workspace& work, std::size_t first) {
+std::size_t military_address(const workspace& work, std::size_t first) {
   const auto& tokens = work.tokens;
-  const auto lower_is = [&](std::size_t at, std::initializer_list<std::string_view> words) {
-    if (at >= tokens.size() || tokens[at].kind != token_kind::word) return false;
-    word_buffer buffer;
-    const std::string_view folded = folded_word(text_of(work, tokens[at]), buffer);
-    return std::find(words.begin(), words.end(), folded) != words.end();
-  };
-  std::size_t at = first;
-  if (lower_is(at, {"usns", "uss", "usnv", "uss", "uscgc", "usnm"})) at += 2;
-  if (!lower_is(at, {"apo", "fpo", "dpo"}) || at + 2 >= tokens.size()) return 0;
+  const std::size_t at = (tokens[first].flags & military_ship) != 0 ? first + 2 : first;
+  if (at + 2 >= tokens.size() || (tokens[at].flags & military_post) == 0) return 0;
   return tokens[at + 2].kind == token_kind::number ? at + 2 : 0;
 }
 
@@ -280,6 +274,10 @@ bool only_filling(const workspace& work, std::size_t from, std::size_t to) {
 void join_addresses(workspace& work) {
   auto& spans = work.spans;
   const auto& tokens = work.tokens;
+  const bool any_address = std::any_of(spans.begin(), spans.end(), [](const span& each) {
+    return each.type == identifier_type::address;
+  });
+  if (!any_address) return;
   const auto token_from = [&](std::size_t from, std::uint32_t start) {
     while (from < tokens.size() && tokens[from].start < start) ++from;
     return from;
@@ -348,8 +346,8 @@ void find_addresses(const lexicon&, workspace& work) {
       claim(work, i, last, identifier_type::address, .8F);
     } else if ((each.flags & street_prefix) != 0 && (last = prefixed_street(work, i)) != 0) {
       claim_street(work, i, last);
-    } else if (ends_like_street(work, each) && i + 1 < tokens.size() && same_line(work, i + 1) &&
-               is_house_number(work, tokens[i + 1])) {
+    } else if (same_line(work, i + 1) && is_house_number(work, tokens[i + 1]) &&
+               ends_like_street(work, each)) {
       std::size_t first = i;
       while (first > 0 && tokens[first].before == gap::space &&
              tokens[first - 1].kind == token_kind::word && tokens[first - 1].capitalised &&
@@ -383,9 +381,13 @@ void find_addresses(const lexicon&, workspace& work) {
     }
     while (i + 1 < tokens.size() && tokens[i + 1].claimed()) ++i;
   }
+  if (!work.traits.has_digit) return;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
-    if (tokens[i].claimed()) continue;
-    if (const std::size_t last = military_post(work, i); last != 0 && unclaimed(work, i, last)) {
+    const token& each = tokens[i];
+    const bool numeric = each.kind == token_kind::number || each.kind == token_kind::mixed;
+    if (each.claimed() || (!numeric && (each.flags & (military_post | military_ship)) == 0))
+      continue;
+    if (const std::size_t last = military_address(work, i); last != 0 && unclaimed(work, i, last)) {
       claim(work, i, last, identifier_type::address, .9F);
       i = last;
     } else if (postal_number(work, i) || postal_line(work, i) || cued_postal_number(work, i)) {

@@ -102,6 +102,8 @@ constexpr listed lists[] = {
     {username_cue,
      "username usernames user userid login handle nick nickname insta instagram reddit discord "
      "snapchat gamertag screenname"},
+    {military_post, "apo fpo dpo"},
+    {military_ship, "usns uss usnv uscgc usnm"},
     {name_particle,
      "van von der den de da do dos das del della di la le du bin ibn al el ben ter ten zu af ap"},
     {function_word,

@@ -54,10 +54,15 @@ enum word_flag : std::uint64_t {
 
   continues_phrase = 1ULL << 40,  ///< is the second word of a phrase
   username_cue = 1ULL << 41,      ///< "login", "discord": a user name may follow
+  military_post = 1ULL << 42,     ///< "APO": where soldiers have their post
+  military_ship = 1ULL << 43,     ///< "USS": a ship follows, which has its post there
 };
 
 constexpr std::uint64_t any_name = first_name | last_name;
 constexpr std::uint64_t any_place = place | large_place | country | province;
+/// What a word needs to begin a name where capitals do not tell.
+constexpr std::uint64_t begins_name =
+    any_name | any_place | nationality | starts_phrase | honorific;
 
 /// The words and phrases that the rules know, by their folded form (text::fold_diacritics).
 ///

@@ -82,7 +82,7 @@ bool is_middle_initial(const workspace& work, std::size_t at) {
 
 // On no list that says what it may be.
 bool is_unlisted(const token& each) {
-  return (each.flags & ~(rare_word | continues_phrase)) == 0;
+  return (each.flags & ~(rare_word | continues_phrase | military_post | military_ship)) == 0;
 }
 
 bool is_proper(const workspace& work, const token& each) {
@@ -183,7 +183,7 @@ std::uint64_t phrase_flags(const lexicon& words, const workspace& work, std::siz
     const token& each = work.tokens[i];
     if (each.mark == '-') continue;
     if (each.kind != token_kind::word) return 0;
-    const std::string_view word = folded_word(text_of(work, each), buffer);
+    const std::string_view word = folded(work, each, buffer);
     if (word.empty() || size + word.size() + 1 > lexicon::word_bytes_max) return 0;
     if (size > 0) phrase[size++] = ' ';
     size += word.copy(phrase.data() + size, word.size());
@@ -242,24 +242,20 @@ class name_walk {
       : words_(words), work_(work), tokens_(work.tokens) {}
 
   void run() {
-    for (std::size_t i = 0; i < tokens_.size(); ++i) {
-      if (tokens_[i].claimed() || tokens_[i].kind != token_kind::word || !may_begin(tokens_[i]))
-        continue;
-      if (const std::size_t last = title(i)) {
-        i = last - 1;
-        continue;
+    const bool by_case = work_.traits.case_informs;
+    std::size_t next = 0;
+    for (const std::uint32_t i : work_.name_starts) {
+      const token& each = tokens_[i];
+      if (i < next || each.claimed() || (!by_case && (each.flags & begins_name) == 0)) continue;
+      if (const std::size_t after = title(i)) {
+        next = after;
+      } else if (const std::size_t behind = name_at(i)) {
+        next = behind;
       }
-      if (const std::size_t last = name_at(i)) i = last - 1;
     }
   }
 
  private:
-  // Whether anything below could come of this word; most words of a text are not looked at further.
-  bool may_begin(const token& word) const {
-    constexpr std::uint64_t cues = any_name | any_place | nationality | starts_phrase | honorific;
-    return (word.flags & cues) != 0 || (word.capitalised && work_.traits.case_informs);
-  }
-
   // Each answers the token after what it claimed, or 0.
   std::size_t title(std::size_t at) {
     const token& each = tokens_[at];

@@ -157,6 +157,7 @@ bool find_ip(workspace& work, std::size_t at) {
 
 bool is_scheme(const workspace& work, std::size_t at) {
   const std::string_view rest = work.text.substr(work.tokens[at].end);
+  if (!rest.starts_with(':')) return false;
   return rest.starts_with("://") && rest.size() > 3 && !ends_url(rest[3]);
 }
 

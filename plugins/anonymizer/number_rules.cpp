@@ -176,8 +176,15 @@ bool numbers::find_form(workspace& work, std::size_t first, std::size_t last) co
 void numbers::find(workspace& work) const {
   if (!work.traits.has_digit) return;
   std::vector<token>& tokens = work.tokens;
+  std::size_t number = 0;  // the first at or behind `first`
   for (std::size_t first = 0; first < tokens.size(); ++first) {
     const token& start = tokens[first];
+    for (number = std::max(number, first); number < tokens.size(); ++number) {
+      if (tokens[number].kind == token_kind::number || tokens[number].kind == token_kind::mixed)
+        break;
+    }
+    if (number == tokens.size()) break;
+    if (number - first >= form_tokens_max) continue;
     const bool short_word = start.kind == token_kind::word && start.end - start.start <= 2;
     if (start.claimed() || start.kind == token_kind::mark ||
         (start.kind == token_kind::word && !short_word))

@@ -114,7 +114,7 @@ void add_word(std::string_view text, std::uint32_t at, const word_scan& scan, to
 
 // Takes the run of ASCII letters and digits at `at` at once, as most words are: one that goes on
 // with an apostrophe or beyond ASCII is left to scan_word.
-bool read_plain_word(const workspace& work, std::uint32_t at, token& made) {
+inline bool read_plain_word(const workspace& work, std::uint32_t at, token& made) {
   using block = text::byte_masks::block;
   const auto size =
       static_cast<unsigned>(std::countr_one(work.bytes.window<&block::alphanumeric>(at)));
@@ -148,10 +148,7 @@ class sentence_reader {
       last_ = &each;
       return;
     }
-    if (each.mark == '.' || each.mark == '!' || each.mark == '?' || each.mark == ':' ||
-        each.mark == '"' || each.mark == '*' || each.mark == '>' || each.mark == '(') {
-      starts_ = true;
-    }
+    if (begins_sentence(each.mark)) starts_ = true;
     if (each.mark == '.' && last_ != nullptr && each.before == gap::none &&
         ((last_->flags & (honorific | unit_word)) != 0 || last_->end - last_->start == 1)) {
       starts_ = false;  // "Dr. Smith", "John F. Smith"
@@ -159,6 +156,15 @@ class sentence_reader {
   }
 
  private:
+  static bool begins_sentence(char mark) {
+    constexpr auto bit = [](char c) {
+      return std::uint64_t{1} << (static_cast<unsigned>(c) & 63U);
+    };
+    constexpr std::uint64_t marks =
+        bit('.') | bit('!') | bit('?') | bit(':') | bit('"') | bit('*') | bit('>') | bit('(');
+    return (static_cast<unsigned char>(mark) & 0xC0U) == 0 && (marks & bit(mark)) != 0;
+  }
+
   bool starts_ = true;
   const token* last_ = nullptr;
 };
@@ -201,38 +207,46 @@ std::uint32_t read_gap(std::string_view text, std::uint32_t at, gap& before) {
   return point.bytes;
 }
 
-std::string_view folded(const workspace& work, const token& word, word_buffer& buffer) {
-  const std::uint32_t size = word.end - word.start;
-  return word.ascii ? std::string_view(work.bytes.lowered() + word.start, size)
-                    : folded_word(work.text.substr(word.start, size), buffer);
-}
-
 // Makes the tokens. Their `flags` are the hashes of their words: the table of words is larger than
 // the caches near a core, so that all of a text's are asked for before the first is read.
 void divide(const lexicon& words, workspace& work) {
   const std::string_view text = work.text;
   word_buffer buffer{};
+  text_traits traits;
   gap before = gap::line_break;
   char mark_before = 0;
   for (std::uint32_t at = 0; at < text.size();) {
-    if (const std::uint32_t between = read_gap(text, at, before); between != 0) {
-      at += between;
+    if (text[at] == ' ') {  // as nearly all that separates
+      if (before == gap::none) before = gap::space;
+      ++at;
       continue;
     }
-    token& made = work.tokens.emplace_back();
+    token made;
+    const bool plain = read_plain_word(work, at, made);
+    if (!plain) {
+      if (const std::uint32_t between = read_gap(text, at, before); between != 0) {
+        at += between;
+        continue;
+      }
+    }
     made.before = before;
     made.start = at;
-    if (!read_plain_word(work, at, made)) read_token(text, at, work.traits, made);
+    if (!plain) read_token(text, at, traits, made);
     if (made.kind == token_kind::word) {
       made.flags = lexicon::hash(folded(work, made, buffer));
       words.prefetch(made.flags);
+    } else {
+      traits.has_digit |= made.kind != token_kind::mark;
     }
-    work.traits.has_digit |= made.kind == token_kind::number || made.kind == token_kind::mixed;
-    work.traits.has_dot_inside |= before == gap::none && (mark_before == '.' || mark_before == ':');
+    if (before == gap::none)
+      traits.has_dot_inside |=
+          mark_before == ':' || (mark_before == '.' && made.kind != token_kind::mark);
     mark_before = made.mark;
     before = gap::none;
     at = made.end;
+    work.tokens.push_back(made);
   }
+  work.traits = traits;
 }
 
 void look_up(const lexicon& words, workspace& work) {
@@ -240,18 +254,28 @@ void look_up(const lexicon& words, workspace& work) {
   std::size_t count = 0;
   std::size_t capitalised = 0;
   std::size_t upper = 0;
+  std::uint64_t flags = 0;
+  std::uint64_t capitalised_flags = 0;
   sentence_reader sentences;
+  // Written at every word and counted where it may begin a name: no branch that is hard to foresee.
+  work.name_starts.resize(work.tokens.size());
+  std::size_t starts = 0;
   for (token& each : work.tokens) {
     if (each.kind == token_kind::word) {
       each.flags = words.find(folded(work, each, buffer), each.flags);
       ++count;
       capitalised += each.capitalised;
       upper += each.upper;
-      work.traits.flags |= each.flags;
-      work.traits.capitalised_flags |= each.capitalised ? each.flags : 0;
+      flags |= each.flags;
+      work.name_starts[starts] = static_cast<std::uint32_t>(&each - work.tokens.data());
+      starts += static_cast<std::size_t>(((each.flags & begins_name) != 0) | each.capitalised);
+      capitalised_flags |= each.flags & (std::uint64_t{0} - std::uint64_t{each.capitalised});
     }
     sentences.read(each);
   }
+  work.name_starts.resize(starts);
+  work.traits.flags = flags;
+  work.traits.capitalised_flags = capitalised_flags;
   // Capitals tell names from other words where there are some, and it is not all capitals.
   work.traits.case_informs = capitalised > 0 && upper * 10 <= count * 6;
 }

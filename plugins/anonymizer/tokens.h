@@ -42,10 +42,11 @@ struct token {
 struct text_traits {
   bool has_digit = false;
   bool has_at = false;
-  bool has_bracket = false;             ///< "["
+  bool has_bracket = false;  ///< "["
   bool has_slash = false;
   bool has_hash = false;
-  bool has_dot_inside = false;          ///< a dot or colon with no gap behind it
+  bool has_dot_inside =
+      false;  ///< a dot with a word or number behind it, or a colon with anything, and no gap
   bool case_informs = false;            ///< capitals stand where a careful writer puts them
   std::uint64_t flags = 0;              ///< of any word
   std::uint64_t capitalised_flags = 0;  ///< of any capitalised word
@@ -59,6 +60,8 @@ struct workspace {
   text_traits traits;
   std::vector<token> tokens;
   std::vector<span> spans;  ///< what was found: disjoint, by ascending start
+  std::vector<std::uint32_t>
+      name_starts;          ///< tokens that may begin a name: capitalised, or so listed
   std::vector<int> shapes;  ///< scratch of RE2::Set
   std::string scratch;
   std::string narrow;  ///< what was searched instead of a text with full-width forms (width.h)
@@ -71,5 +74,13 @@ void tokenise(std::string_view text, const lexicon& words, workspace& work);
 
 /// The word as the lexicon keeps it, in `buffer`; empty if it does not fit.
 [[nodiscard]] std::string_view folded_word(std::string_view word, word_buffer& buffer) noexcept;
+
+/// The same of a token that is a word: of one in ASCII where it stands already, however long.
+[[nodiscard]] inline std::string_view folded(const workspace& work, const token& word,
+                                             word_buffer& buffer) noexcept {
+  const std::uint32_t size = word.end - word.start;
+  return word.ascii ? std::string_view(work.bytes.lowered() + word.start, size)
+                    : folded_word(work.text.substr(word.start, size), buffer);
+}
 
 }  // namespace sonder::anonymizer

@@ -64,6 +64,7 @@ void chunk_list::classify(std::string_view text) {
   masks_[blocks] = {~0ULL, 0, 0, 0, 0, 0};
   exclamations_ = 0;
   questions_ = 0;
+  std::uint64_t others = 0, triples = 0;
   for (std::size_t block = 0; block < blocks; ++block) {
     const std::size_t at = block * block_bytes;
     char tail[block_bytes + 2];
@@ -118,8 +119,12 @@ void chunk_list::classify(std::string_view text) {
       exclamations_ += unsigned(std::popcount(exclaimed));
       questions_ += unsigned(std::popcount(asked));
     }
+    others |= m.others;
+    triples |= m.triples;
     masks_[block] = m;
   }
+  any_other_ = others != 0;
+  any_triple_ = triples != 0;
 }
 
 template <std::uint64_t chunk_list::byte_masks::*mask>
@@ -180,10 +185,26 @@ void chunk_list::scan(std::string_view text, inner_punctuation inner) {
 
 void chunk_list::add(std::string_view text, std::size_t begin, std::size_t end,
                      inner_punctuation inner) {
-  if (any<&byte_masks::others>(begin, end)) {
+  if (any_other_ && any<&byte_masks::others>(begin, end)) {
     add_unicode(text, begin, end);
-  } else {
+  } else if (end - begin > block_bytes) {
     add_ascii(text, begin, end, inner);
+  } else {
+    add_short(text, begin, end, inner);
+  }
+}
+
+/// The common case: a word of ASCII, most often without punctuation or with some at its ends.
+void chunk_list::add_short(std::string_view text, std::size_t begin, std::size_t end,
+                           inner_punctuation inner) {
+  const std::size_t size = end - begin;
+  const word_edges at = edges_of(begin, size);
+  const bool inside = (at.puncts & at.kept) != 0;
+  const bool opens = (at.puncts & 1) != 0;  // as placeholders do
+  if (opens || (inside && inner == inner_punctuation::split && size > 2 * part_letters_min)) {
+    add_ascii(text, begin, end, inner);
+  } else {
+    add_edged(text, begin, size, at);
   }
 }
 
@@ -230,25 +251,44 @@ void chunk_list::split_inside(std::string_view text, std::size_t& begin, std::si
 void chunk_list::add_word(std::string_view text, std::size_t begin, std::size_t end) {
   if (end - begin > block_bytes) {
     add_long_word(text, begin, end);
-    return;
+  } else {
+    add_edged(text, begin, end - begin, edges_of(begin, end - begin));
   }
-  const std::size_t size = end - begin;
-  const std::uint64_t mine = ~0ULL >> (block_bytes - size);
-  const std::uint64_t puncts = window<&byte_masks::puncts>(begin) & mine;
-  std::size_t leading = std::size_t(std::countr_one(puncts));
-  std::size_t trailing = std::size_t(std::countl_one(puncts << (block_bytes - size)));
-  if (leading + trailing + stripped_min > size) leading = trailing = 0;
-  const std::uint64_t kept = mine >> trailing & ~0ULL << leading;
+}
+
+/// `size` is at most that of a block.
+inline chunk_list::word_edges chunk_list::edges_of(std::size_t begin,
+                                                   std::size_t size) const noexcept {
+  word_edges made{};
+  made.mine = ~0ULL >> (block_bytes - size);
+  made.puncts = window<&byte_masks::puncts>(begin) & made.mine;
+  made.kept = made.mine;
+  if (made.puncts == 0) return made;
+  made.leading = std::size_t(std::countr_one(made.puncts));
+  made.trailing = std::size_t(std::countl_one(made.puncts << (block_bytes - size)));
+  if (made.leading < size) made.kept = made.mine >> made.trailing & ~0ULL << made.leading;
+  return made;
+}
+
+inline void chunk_list::add_edged(std::string_view text, std::size_t begin, std::size_t size,
+                                  const word_edges& at) {
+  std::size_t leading = at.leading, trailing = at.trailing;
+  std::uint64_t kept = at.kept;
+  if (leading + trailing + stripped_min > size) {
+    leading = trailing = 0;
+    kept = at.mine;
+  }
   const std::uint64_t uppers = window<&byte_masks::uppers>(begin) & kept;
   const std::uint64_t lowers = window<&byte_masks::lowers>(begin) & kept;
-  const std::uint64_t triples = window<&byte_masks::triples>(begin) & kept;
+  const std::uint64_t triples = any_triple_ ? window<&byte_masks::triples>(begin) & kept : 0;
   const std::size_t first = begin + leading;
-  const char last = text[end - 1];
+  const std::size_t end = begin + size;
   chunks_.push_back({std::uint32_t(first), std::uint32_t(end - trailing), std::uint32_t(first),
                      std::uint32_t(size - leading - trailing), 0, chunk_kind::word,
                      case_of(uppers != 0, lowers != 0, (uppers >> leading & 1U) != 0),
                      (uppers | lowers) != kept, triples != 0, sentence_opens_});
-  sentence_opens_ = last == '.' || last == '!' || last == '?' || last == ':';
+  const char last = text[end - 1];
+  sentence_opens_ = at.puncts != 0 && (last == '.' || last == '!' || last == '?' || last == ':');
 }
 
 void chunk_list::add_long_word(std::string_view text, std::size_t begin, std::size_t end) {

@@ -75,12 +75,20 @@ class chunk_list {
     std::uint64_t spaces, uppers, lowers, puncts, others, triples;
   };
   struct unicode_word;
+  struct word_edges {                  // of a word of at most a block, one bit a byte
+    std::uint64_t mine, puncts, kept;  // kept: without the punctuation at both ends
+    std::size_t leading = 0, trailing = 0;
+  };
 
   void classify(std::string_view text);
   void add(std::string_view text, std::size_t begin, std::size_t end, inner_punctuation inner);
   void add_ascii(std::string_view text, std::size_t begin, std::size_t end,
                  inner_punctuation inner);
+  void add_short(std::string_view text, std::size_t begin, std::size_t end,
+                 inner_punctuation inner);
   void add_word(std::string_view text, std::size_t begin, std::size_t end);
+  [[nodiscard]] word_edges edges_of(std::size_t begin, std::size_t size) const noexcept;
+  void add_edged(std::string_view text, std::size_t begin, std::size_t size, const word_edges& at);
   void add_long_word(std::string_view text, std::size_t begin, std::size_t end);
   void split_inside(std::string_view text, std::size_t& begin, std::size_t end);
   void add_unicode(std::string_view text, std::size_t begin, std::size_t end);
@@ -96,6 +104,7 @@ class chunk_list {
   std::string folded_;
   std::vector<byte_masks> masks_;
   std::size_t exclamations_ = 0, questions_ = 0;
+  bool any_other_ = false, any_triple_ = false;
   bool sentence_opens_ = true;
 };
 

@@ -1,11 +1,24 @@
 #include "word_table.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 namespace sonder::text {
 
 word_table::word_table(std::size_t words_max)
-    : words_max_(words_max), mask_(std::bit_ceil(2 * words_max + 1) - 1), slots_(mask_ + 1) {}
+    : words_max_(words_max),
+      mask_(std::bit_ceil(std::max<std::size_t>(2 * words_max, 2)) - 1),
+      slots_(mask_ + 1) {}
+
+std::uint16_t word_table::find_long(std::string_view word, std::uint64_t hash) const noexcept {
+  if (word.size() > word_bytes_max) return unknown;
+  const slot wanted = slot_of(word, hash);
+  for (std::size_t at = hash & mask_;; at = (at + 1) & mask_) {
+    const slot& found = slots_[at];
+    if (found.high == 0) return unknown;
+    if (is(found, wanted, word)) return static_cast<std::uint16_t>(found.high >> number_shift);
+  }
+}
 
 void word_table::set(std::string_view word, std::uint16_t number) {
   if (word.size() > word_bytes_max) throw std::length_error("word table: a word is too long");

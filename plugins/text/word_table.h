@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "hash.h"
+#include "large_pages.h"
 
 namespace sonder::text {
 
@@ -29,7 +30,11 @@ class word_table {
   void set(std::string_view word, std::uint16_t number);
 
   [[nodiscard]] static std::uint64_t hash(std::string_view word) noexcept {
-    return hash_padded(word.data(), word.size());
+    if (word.size() > inline_bytes_max) [[unlikely]]
+      return hash_padded(word.data(), word.size());
+    const slot of = short_slot_of(word);
+    const std::uint64_t mixed = of.low * 0xA24BAED4963EE407ULL ^ of.high * 0x9E3779B97F4A7C15ULL;
+    return (mixed ^ mixed >> 32U) * 0x9FB21C651E98DF25ULL >> 28U;
   }
   /// Asks for what `find` will read. Between the two there is time for other words.
   void prefetch(std::uint64_t hash) const noexcept {
@@ -41,12 +46,15 @@ class word_table {
     return find(word, hash(word));
   }
   [[nodiscard]] std::uint16_t find(std::string_view word, std::uint64_t hash) const noexcept {
-    if (word.size() > word_bytes_max) return unknown;
-    const slot wanted = slot_of(word, hash);
+    if (word.size() > inline_bytes_max) [[unlikely]]
+      return find_long(word, hash);
+    const slot wanted = short_slot_of(word);
     for (std::size_t at = hash & mask_;; at = (at + 1) & mask_) {
-      const slot& found = slots_[at];
-      if (found.high == 0) return unknown;
-      if (is(found, wanted, word)) return static_cast<std::uint16_t>(found.high >> number_shift);
+      const slot found = slots_[at];
+      const bool same = found.low == wanted.low && (found.high & word_mask) == wanted.high;
+      // Of a free slot, which is what the empty word looks like, the number is `unknown`.
+      if (same || found.high == 0)
+        return same ? static_cast<std::uint16_t>(found.high >> number_shift) : unknown;
     }
   }
 
@@ -62,19 +70,37 @@ class word_table {
     std::uint64_t high = 0;  ///< the next 5, then size (8 bits) and number (16 bits); 0: free
   };
 
-  static std::uint64_t load(const char* bytes, std::size_t size) noexcept {
+  static std::uint64_t load(const char* bytes) noexcept {
     static_assert(std::endian::native == std::endian::little);
     std::uint64_t eight = 0;
     std::memcpy(&eight, bytes, sizeof eight);
-    return size >= 8 ? eight : eight & ((std::uint64_t{1} << 8 * size) - 1);
+    return eight;
   }
-  /// `word` without its number; a long one without its place.
+  /// What a short word has of its sixteen readable bytes, by its size: looked up, since sizes come
+  /// in no order that a processor could foresee.
+  struct reach {
+    slot of[inline_bytes_max + 1];
+    constexpr reach() : of{} {
+      for (std::size_t size = 0; size <= inline_bytes_max; ++size) {
+        of[size].low = size >= 8 ? ~std::uint64_t{0} : (std::uint64_t{1} << 8 * size) - 1;
+        of[size].high = size > 8 ? (std::uint64_t{1} << 8 * (size - 8)) - 1 : 0;
+      }
+    }
+  };
+  static const reach reaches;
+
+  /// `word` without its number.
+  static slot short_slot_of(std::string_view word) noexcept {
+    const slot& mine = reaches.of[word.size()];
+    return {load(word.data()) & mine.low,
+            (load(word.data() + 8) & mine.high) | std::uint64_t{word.size()} << size_shift};
+  }
+  /// The same; a long one without its place.
   static slot slot_of(std::string_view word, std::uint64_t hash) noexcept {
-    const std::uint64_t size = std::uint64_t{word.size()} << size_shift;
-    if (word.size() > inline_bytes_max) return {hash & ~std::uint64_t{0xFFFFFFFF}, size};
-    const std::size_t more = word.size() > 8 ? word.size() - 8 : 0;
-    return {load(word.data(), word.size()), load(word.data() + 8, more) | size};
+    if (word.size() <= inline_bytes_max) return short_slot_of(word);
+    return {hash & ~std::uint64_t{0xFFFFFFFF}, std::uint64_t{word.size()} << size_shift};
   }
+  std::uint16_t find_long(std::string_view word, std::uint64_t hash) const noexcept;
   bool is(const slot& found, const slot& wanted, std::string_view word) const noexcept {
     if ((found.high & word_mask) != wanted.high) return false;
     if (word.size() <= inline_bytes_max) return found.low == wanted.low;
@@ -86,8 +112,11 @@ class word_table {
   std::size_t words_max_;
   std::size_t used_ = 0;
   std::size_t mask_;
-  std::vector<slot> slots_;  ///< open addressing, size a power of two, at most half full
-  std::string texts_;        ///< of long words, one after the other
+  std::vector<slot, on_large_pages<slot>>
+      slots_;          ///< open addressing, size a power of two, at most half full
+  std::string texts_;  ///< of long words, one after the other
 };
+
+inline constexpr word_table::reach word_table::reaches{};
 
 }  // namespace sonder::text
