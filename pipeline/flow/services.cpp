@@ -20,7 +20,7 @@ constexpr std::size_t key_bytes_max = 4096;
 constexpr std::size_t value_bytes_max = 1 << 20;
 constexpr std::size_t secret_bytes_max = 64 << 10;
 constexpr std::string_view event_time_key = "e";
-constexpr store_limits rebuilt_limits{1 << 20, 256 << 20};  // of one task
+constexpr store_limits rebuilt_limits{0, 256 << 20, false};  // of one task
 
 std::string_view text(sonder_string s) { return {s.data, static_cast<std::size_t>(s.size)}; }
 bytes_view bytes(sonder_bytes b) { return {b.data, static_cast<std::size_t>(b.size)}; }
@@ -305,7 +305,6 @@ instance_services::instance_services(const graph& flow, const stage_node& stage,
       by_index_.push_back(stores_[kept++].get());
       continue;
     }
-    // The database has nothing under its name: what is uncommitted is all of it.
     rebuilt_.push_back(std::make_unique<keyed_store>(on, flow.options.name, stage.options.name + ".~" + stage.of.stores[i].name, partition,
                                                      rebuilt_limits));
     by_index_.push_back(rebuilt_.back().get());

@@ -205,16 +205,14 @@ result<bool> keyed_store::get(bytes_view key, bytes_view* value) {
 
 // From the database into the cache. Null: too large for the cache, `value` views `loaded`.
 result<store_entry*> keyed_store::parts::load(std::uint64_t h, bytes_view key, bytes_view* value) {
+  static store_entry absent;
+  if (!limits.in_database) return &absent;
   const auto there = from.state_get(group, store, partition, key, loaded);
   if (!there) return tl::unexpected<error>(there.error());
   const bytes_view read(loaded.data(), loaded.size());
   store_entry* kept = cache.put(h, key, *there ? &read : nullptr);
   if (kept != nullptr) return kept;
-  if (!*there) {
-    // A key too large to be remembered as absent.
-    static store_entry absent;
-    return &absent;
-  }
+  if (!*there) return &absent;  // a key too large to be remembered as that
   *value = read;
   return nullptr;
 }
@@ -356,7 +354,7 @@ status keyed_store::scan(bytes_view prefix, log::state_visitor visit, void* ctx)
   auto& p = *parts_;
   p.collect(prefix);
   merge m{p.scanned, 0, visit, ctx};
-  SONDER_TRY(p.from.state_scan(p.group, p.store, p.partition, prefix, &merge::step, &m));
+  if (p.limits.in_database) SONDER_TRY(p.from.state_scan(p.group, p.store, p.partition, prefix, &merge::step, &m));
   m.up_to(nullptr);
   return {};
 }

@@ -13,6 +13,9 @@ namespace sonder {
 struct store_limits {
   std::size_t cache_bytes_max = 16 << 20;   ///< hot keys kept in memory
   std::size_t overlay_bytes_max = 8 << 20;  ///< uncommitted changes of one epoch
+  /// Whether the log's database holds the store too. Without it what is uncommitted is all there is; the log is never asked, and
+  /// nothing may be sealed.
+  bool in_database = true;
 };
 
 /// One keyed store of one stage, of one task: committed entries in the log's database under a

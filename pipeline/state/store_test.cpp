@@ -336,5 +336,27 @@ TEST_F(KeyedStore, BehavesAsAMapWouldUnderRandomOperations) {
   }
 }
 
+TEST_F(KeyedStore, OutsideOfTheDatabaseNeverAsksIt) {
+  auto kept = store();
+  ASSERT_TRUE(kept.put(as_bytes("ana"), as_bytes("of the database")));
+  seal_and_commit(kept);
+  auto s = store({.cache_bytes_max = 0, .in_database = false});  // of the same name, where the log would find something
+  bytes_view value;
+  const auto absent = s.get(as_bytes("ana"), &value);
+  ASSERT_TRUE(absent) << absent.error().message;
+  EXPECT_FALSE(*absent);
+  ASSERT_TRUE(s.put(as_bytes("bo"), as_bytes("here")));
+  const auto there = s.get(as_bytes("bo"), &value);
+  ASSERT_TRUE(there && *there);
+  EXPECT_EQ(as_text(value), "here");
+  std::vector<std::string> keys;
+  const auto visit = [](void* to, bytes_view key, bytes_view) {
+    static_cast<std::vector<std::string>*>(to)->emplace_back(as_text(key));
+    return true;
+  };
+  ASSERT_TRUE(s.scan({}, visit, &keys));
+  EXPECT_THAT(keys, ElementsAre("bo"));
+}
+
 }  // namespace
 }  // namespace sonder

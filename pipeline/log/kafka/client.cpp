@@ -222,7 +222,7 @@ result<std::unique_ptr<client>> client::make(const kafka_options& options, const
 
 client::~client() {
   if (instance_ == nullptr) return;
-  rd_kafka_destroy(instance_);
+  rd_kafka_destroy_flags(instance_, leave_unsaid_ ? RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE : 0);
 }
 
 void* client::owner_of(const rd_kafka_s* instance) noexcept {

@@ -80,6 +80,9 @@ class client {
   /// which it would not learn of by itself before its next refresh of metadata (2.0.2; librdkafka's issue 4620).
   [[nodiscard]] int offsets_for_times(rd_kafka_topic_partition_list_s* times, std::chrono::milliseconds at_most) const;
 
+  /// The destructor does not leave the group, which takes the member out when its session is over.
+  void leave_unsaid() noexcept { leave_unsaid_ = true; }
+
   /// librdkafka's code (rd_kafka_resp_err_t) as an error: `doing`, what it means, the last
   /// complaint where it is about connections, and the next step where there is one.
   [[nodiscard]] tl::unexpected<error> fail(int code, std::string_view doing,
@@ -99,6 +102,7 @@ class client {
   std::function<void(int, std::string_view)> on_line_;
   std::shared_ptr<client_counts> counts_;  ///< may be null
   client_role role_ = client_role::query;
+  bool leave_unsaid_ = false;
   mutable std::mutex complaint_mutex_;
   std::string complaint_;  ///< guarded by complaint_mutex_
   bool refused_ = false;   ///< guarded by complaint_mutex_

@@ -25,7 +25,7 @@ constexpr milliseconds foreign_pause(200);
 constexpr milliseconds look_pause(100);
 constexpr milliseconds placement_pause(500);
 constexpr int line_notice = 6;  // syslog's
-constexpr milliseconds leave_max(5'000);
+constexpr milliseconds leave_max(8'000);  // librdkafka gives a coordinator five seconds to answer that a member leaves
 constexpr int leave_step_ms = 50;
 
 struct list_deleter {
@@ -186,7 +186,8 @@ kafka_member::~kafka_member() {
   restorer_.reset();
   look_.reset();
   if (!client_) return;
-  // Rebalance events want an answer until the group is left.
+  // Rebalance events want an answer until the group is left: one that was told and is not answered yet, and those to come.
+  if (standing_ == standing::leaving) assign(nullptr);
   queue_ptr closing(rd_kafka_queue_new(client_->get()));
   if (auto* failed = rd_kafka_consumer_close_queue(client_->get(), closing.get())) {
     rd_kafka_error_destroy(failed);
@@ -196,6 +197,8 @@ kafka_member::~kafka_member() {
       const event_ptr event(rd_kafka_queue_poll(closing.get(), leave_step_ms));
       if (event && rd_kafka_event_type(event.get()) == RD_KAFKA_EVENT_REBALANCE) assign(nullptr);
     }
+    // Its destructor would close once more, and wait for an answer that goes to `closing`.
+    if (rd_kafka_consumer_closed(client_->get()) == 0) client_->leave_unsaid();
   }
   closing.reset();
   events_.reset();

@@ -63,6 +63,21 @@ TEST_F(GroupMember, HasAllTasksWhenAlone) {
   EXPECT_EQ(only.held->waits_for(), "");
 }
 
+// As a reset does that finds it is not alone any more.
+TEST_F(GroupMember, LeavesThoughItHasNotAnsweredARevocation) {
+  auto first = join(options);
+  ASSERT_TRUE(eventually(20s, [&] { return first.poll(), first.tasks.size() == 8; }));
+  auto second = join(options);
+  ASSERT_TRUE(eventually(20s, [&] {
+    const auto event = first.held->poll();
+    return event && event->what == group_event::kind::revoked;
+  }));
+  const auto began = std::chrono::steady_clock::now();
+  first.held.reset();
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 8s);
+  EXPECT_TRUE(eventually(20s, [&] { return second.poll(), second.tasks.size() == 8; }));
+}
+
 TEST_F(GroupMember, SharesTasksWithASecondAndGetsThemBackWhenItLeaves) {
   auto first = join(options);
   ASSERT_TRUE(eventually(20s, [&] { return first.poll(), first.tasks.size() == 8; }));
