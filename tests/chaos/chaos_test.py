@@ -151,13 +151,10 @@ class Trial:
             except (KafkaException, AssertionError):
                 to = None  # brokers were away: the next one of this name aborts it
         # What stayed open would hide from readers what comes after it.
-        for attempt in range(10):
-            try:
-                self.aborter()
-                return
-            except KafkaException as e:
-                if attempt == 9:
-                    self.failure = e
+        try:
+            self.asked_again(self.aborter)
+        except AssertionError as e:
+            self.failure = e
 
     def aborter(self):
         made = self.producer(**{"transactional.id": f"{self.name}-other", "transaction.timeout.ms": 5_000})

@@ -205,6 +205,23 @@ TEST_F(kafka_log_test, AbortsAnEpochThatTheBrokerRefusesAndGoesOn) {
   EXPECT_THAT(must(log_->committed(group_, in)), ElementsAre(1));
 }
 
+TEST_F(kafka_log_test, SaysWhyTheBrokerRefusedABatchWhileItsEpochWasStillHandedOver) {
+  auto with = options("two");
+  with.properties = {{"batch.size", "20000"}};
+  const auto writes = open(with);
+  const auto in = topic("in");
+  topic_config small;
+  small.name = test::name_of_its_own("small");
+  small.record_bytes_max = 2'000;
+  must(log_->create_topic(small));
+  std::vector<plain_record> records;
+  for (int i = 0; i < 200'000; ++i) records.push_back({"k" + std::to_string(i), std::string(200, 'x')});
+  const auto done = commit(*writes, in, 1, small.name, records);
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, errc::capacity) << done.error().message;
+  EXPECT_THAT(done.error().message, AllOf(HasSubstr(small.name), HasSubstr("batch.size")));
+}
+
 TEST_F(kafka_log_test, TakesEventsAheadOfTheBrokersClock) {
   const auto in = topic("in");
   append(*log_, in, 0, {{"a", "1", 4'000'000'000'000}});

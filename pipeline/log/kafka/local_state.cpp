@@ -116,10 +116,11 @@ status local_state::applied(std::string_view group, std::span<const state_change
       batch.Delete(key);
     }
   }
-  const std::int64_t now = now_ms();
   std::vector<checkpoint> fresh;
   for (const auto& t : targets) {
-    fresh.push_back({t.to->next, std::max(t.task->at.timestamp_max_ms, t.to->timestamp_max_ms), now, t.task->at.cluster_id});
+    // As of the writing of its records, not of now: the process may have stood still since, and another worker may have deleted.
+    const auto as_of_ms = std::min(now_ms(), std::max(t.task->at.as_of_ms, t.to->timestamp_max_ms));
+    fresh.push_back({t.to->next, std::max(t.task->at.timestamp_max_ms, t.to->timestamp_max_ms), as_of_ms, t.task->at.cluster_id});
     key.clear();
     put_task_prefix(key, 'c', t.number, t.to->partition);
     batch.Put(key, encode_checkpoint(fresh.back()));

@@ -138,12 +138,26 @@ TEST_F(LocalState, KeepsContentAndCheckpointOverAReopening) {
   ASSERT_TRUE(at && *at);
   EXPECT_EQ((*at)->next, 7);
   EXPECT_EQ((*at)->timestamp_max_ms, 1'007);
-  EXPECT_EQ((*at)->as_of_ms, now);
+  EXPECT_EQ((*at)->as_of_ms, 1'007);
   EXPECT_EQ((*at)->cluster_id, "cluster");
   EXPECT_EQ(*state->find_checkpoint("flow", "profiles", 1), std::nullopt);
   EXPECT_EQ(*state->find_checkpoint("other", "profiles", 0), std::nullopt);
   ASSERT_TRUE(state->open("flow", "profiles", 0));
   EXPECT_THAT(content(*state, 0), ElementsAre(Pair("ana", "1")));
+}
+
+// The process may stand still between the commit on the brokers and here, for longer than tombstones stay.
+TEST_F(LocalState, IsAsOldAsTheRecordsOfItsLastEpoch) {
+  auto state = reopen();
+  begin(*state, 0);
+  const auto written = now + 1'000;
+  now += 86'400'000;
+  const changelog_position reached{"profiles", 0, 7, written};
+  const state_change change{"profiles", 0, as_bytes("ana"), as_bytes("1")};
+  ASSERT_TRUE(state->applied("flow", {&change, 1}, {&reached, 1}));
+  const auto at = state->find_checkpoint("flow", "profiles", 0);
+  ASSERT_TRUE(at && *at);
+  EXPECT_EQ((*at)->as_of_ms, written);
 }
 
 TEST_F(LocalState, RenewsACheckpointsTimeAlone) {

@@ -539,8 +539,9 @@ status group_restorer::wait_for_offsets(std::int32_t partition) {
 result<bool> group_restorer::usable(const store_of_group& store, std::int32_t partition, const checkpoint& at,
                                     const offset_range& range) {
   const auto age = state_->now_ms() - at.as_of_ms;
-  // Tombstones that the state has not seen may have been compacted away: what they deleted would live again.
-  if (age > store.tombstone_ms / 2) return false;
+  // Tombstones that the state has not seen may have been compacted away: what they deleted would live again. A checkpoint out of
+  // the future is of a clock that was wrong, and of no known age.
+  if (age < -milliseconds(restore_limits::clock_step_max).count() || age > store.tombstone_ms / 2) return false;
   if (at.next < range.first || at.next > range.end) return false;
   const auto newer = reader_->first_after(store.changelog, partition, at.timestamp_max_ms);
   if (!newer) return tl::unexpected<error>(newer.error());

@@ -21,6 +21,7 @@ struct restore_limits {
   static constexpr std::chrono::seconds renew_interval{300};         ///< of checkpoints of tasks that stand still
   static constexpr std::size_t batch_bytes_max = 8 << 20;            ///< of one write; each thread holds two
   static constexpr std::int64_t small_records_max = 20'000;          ///< up to which a restore goes through the write-ahead log
+  static constexpr std::chrono::minutes clock_step_max{5};           ///< by which a checkpoint may be ahead of the clock
   static constexpr std::chrono::milliseconds standby_pause{500};     ///< between two looks at the changelogs of a standby copy
 };
 

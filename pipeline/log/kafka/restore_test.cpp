@@ -326,6 +326,19 @@ TEST_F(Restore, RebuildsWhatIsOlderThanHalfTheTombstonesLife) {
   EXPECT_THAT(content(0), ElementsAre(Pair("ana", "1")));
 }
 
+TEST_F(Restore, RebuildsWhatAClockThatRanAheadHasDated) {
+  ahead_ms = day_ms;
+  join_and_restore();
+  leave();
+  ahead_ms = day_ms - 60'000;  // as a clock is set right
+  join_and_restore();
+  EXPECT_EQ(one.held->restored().rebuilt, 0);
+  leave();
+  ahead_ms = 0;  // how old it is nobody can tell
+  join_and_restore();
+  EXPECT_EQ(one.held->restored().rebuilt, partitions);
+}
+
 // The compaction that would resurrect a key: a state on disk has it, and its tombstone has come and gone since.
 TEST_F(Restore, KeepsADeletedKeyDeletedAfterCompactionHasTakenItsTombstone) {
   kafka->delete_topic(changelog);

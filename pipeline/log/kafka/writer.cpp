@@ -230,9 +230,9 @@ status writer::write_transaction(const epoch_changes& epoch,
   if (auto* refused = rd_kafka_begin_transaction(on.get()))
     return end_failed(refused, "beginning an epoch");
   step("begun", transaction_state::producing);
-  if (auto ok = on.put(epoch.produced, until); !ok) return end_failed(ok.error(), true);
-  if (auto ok = on.put(epoch.group, epoch.state, now_ms(), until); !ok)
-    return end_failed(ok.error(), true);
+  auto put = on.put(epoch.produced, until);
+  if (put) put = on.put(epoch.group, epoch.state, now_ms(), until);
+  if (!put) return end_failed(cause_of(std::move(put).error(), until), true);
   step("produced", transaction_state::offsets);
   SONDER_TRY(send_offsets(epoch, member));
   step("offsets_sent", transaction_state::flushing);
@@ -245,6 +245,13 @@ status writer::write_transaction(const epoch_changes& epoch,
   ended(transaction_end::committed);
   reached = on.reached(epoch.state);
   return {};
+}
+
+// Once a batch has been refused, librdkafka takes no more records of its transaction: the batch's report tells why.
+error writer::cause_of(error refused, clock::time_point until) {
+  if (refused.code != errc::io) return refused;
+  const auto written = transactional_->flush(std::min(clock::now() + report_wait, until));
+  return written ? refused : written.error();
 }
 
 status writer::send_offsets(const epoch_changes& epoch,

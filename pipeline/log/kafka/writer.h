@@ -72,6 +72,7 @@ class writer {
   [[nodiscard]] status write_plainly(producer& on, const epoch_changes& epoch,
                                      std::vector<changelog_position>& reached);
   [[nodiscard]] status end_failed(rd_kafka_error_s* from, std::string_view doing);
+  [[nodiscard]] error cause_of(error refused, clock::time_point until);
   [[nodiscard]] status end_failed(error why, bool abort, bool group_changed = false);
   [[nodiscard]] status send_offsets(const epoch_changes& epoch,
                                     const rd_kafka_consumer_group_metadata_s* member);
