@@ -37,6 +37,15 @@ constexpr std::string_view telling_texts[] = {
     "for the next time.",
 };
 
+// As a phone or a word processor sets them: curly quotes, dashes, narrow spaces, pictures.
+constexpr std::string_view set_texts[] = {
+    "I slept badly again — but the walk after lunch didn’t hurt. I want to “try that” more often "
+    "and see whether the evenings get calmer that way too…",
+    "Grateful for small things: the first coffee\u00A0☕️, the light on the wall, a message "
+    "from "
+    "someone I hadn’t heard from in a very long time. Good day now ❤️",
+};
+
 const finder& shared_finder() {
   static const finder made{finder_options{}};
   return made;
@@ -69,6 +78,11 @@ void FindInTellingText(benchmark::State& state) {
   find_and_redact(state, telling_texts);
 }
 BENCHMARK(FindInTellingText);
+
+void FindInTypesetText(benchmark::State& state) {
+  find_and_redact(state, set_texts);
+}
+BENCHMARK(FindInTypesetText);
 
 // One text in five carries identifiers, as in the quickstart's population.
 void FindOneInFive(benchmark::State& state) {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "width.h"
+#include "variants.h"
 
 namespace sonder::anonymizer {
 namespace {
@@ -53,12 +53,12 @@ finder::finder(finder_options options)
     : numbers_(options.dates), phones_(std::move(options.phone_regions)), dates_(options.dates) {}
 
 void finder::find(std::string_view text, workspace& work) const {
-  if (!has_wide_forms(text)) return search(text, work);
-  narrow_forms(text, work.narrow, work.origins);
-  search(work.narrow, work);
+  if (!has_variants(text)) return search(text, work);
+  without_variants(text, work.plain, work.origins);
+  search(work.plain, work);
   for (span& each : work.spans) {
+    each.end = end_in(text, work.origins, each.end);
     each.start = work.origins[each.start];
-    each.end = work.origins[each.end];
   }
   work.text = text;
 }

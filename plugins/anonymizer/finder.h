@@ -30,8 +30,9 @@ class finder {
   /// telephone region.
   explicit finder(finder_options options);
 
-  /// Fills `work.spans`: disjoint, by ascending start, each on token boundaries. Full-width forms
-  /// are read as the ASCII that they stand for; `work.tokens` are then those of `work.narrow`.
+  /// Fills `work.spans`: disjoint, by ascending start, each on token boundaries. Variants
+  /// (variants.h) are read as the ASCII that they stand for; `work.tokens` are then those of
+  /// `work.plain`.
   void find(std::string_view text, workspace& work) const;
 
  private:

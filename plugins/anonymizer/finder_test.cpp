@@ -12,7 +12,9 @@
 #include <utility>
 #include <vector>
 
+#include "text/characters.h"
 #include "text/diacritics.h"
+#include "text/utf8.h"
 
 namespace sonder::anonymizer {
 namespace {
@@ -41,6 +43,22 @@ std::string redacted(std::string_view text) {
   with_all_dates().find(text, work);
   redact(work, out);
   return out;
+}
+
+// `text` with `instead` where `mark` stands.
+std::string with_each(std::string_view text, char mark, std::string_view instead) {
+  std::string made;
+  for (const char c : text) c == mark ? made.append(instead) : made.append(1, c);
+  return made;
+}
+
+// `text` with its digits as those of the script whose zero is `zero`.
+std::string in_digits_from(char32_t zero, std::string_view text) {
+  std::string made;
+  for (const char c : text)
+    c >= '0' && c <= '9' ? text::append_utf8(made, zero + static_cast<char32_t>(c - '0'))
+                         : made.push_back(c);
+  return made;
 }
 
 struct kind_case {
@@ -108,12 +126,34 @@ INSTANTIATE_TEST_SUITE_P(
                    {"ask /u/throwaway about it", "/u/throwaway"},
                    {"insta: jessica", "jessica"},
                    {"username jöss_92", "jöss_92"}},
-                  {"a@b.com", "at @ noon", "@ 5", "my user is happy", "the login page", "I handle it",
-                   "a user manual", "reddit is full of it", "my handle is broken",
-                   "the username is wrong", "users: 42", "user 12 left", "on discord at 8pm",
-                   "login 2nd time", "nick of time", "my login is the problem", "user v1.2",
-                   "order#1234", "room #1234", "PR#1234", "abc#12345", "5 U/day", "and/or", "w/o",
-                   "n/a", "u/s", "User: Anna Keller", "user:\njess_92 is on another line"}},
+                  {"a@b.com",
+                   "at @ noon",
+                   "@ 5",
+                   "my user is happy",
+                   "the login page",
+                   "I handle it",
+                   "a user manual",
+                   "reddit is full of it",
+                   "my handle is broken",
+                   "the username is wrong",
+                   "users: 42",
+                   "user 12 left",
+                   "on discord at 8pm",
+                   "login 2nd time",
+                   "nick of time",
+                   "my login is the problem",
+                   "user v1.2",
+                   "order#1234",
+                   "room #1234",
+                   "PR#1234",
+                   "abc#12345",
+                   "5 U/day",
+                   "and/or",
+                   "w/o",
+                   "n/a",
+                   "u/s",
+                   "User: Anna Keller",
+                   "user:\njess_92 is on another line"}},
         kind_case{"CREDIT_CARD",
                   {{"card 4111111111111111 is gone", "4111111111111111"},
                    {"4111 1111 1111 1111", "4111 1111 1111 1111"},
@@ -287,8 +327,9 @@ TEST(Finder, SurvivesANameThatIsTrimmedToNothing) {
 
 TEST(Finder, TakesTimeInProportionToTheText) {
   // Runs of what rules look ahead for: each must be left after a bounded number of steps.
-  for (const char* unit : {"1-", "1 ", "A.", "a@", "John ", "::", "Mr. ", "www.", "AB12 ",
-                           "\n1 Rua ", "+1(", "de la ", "username: ", "login ", "a#1234", "u/", "a_"}) {
+  for (const char* unit :
+       {"1-", "1 ", "A.", "a@", "John ", "::", "Mr. ", "www.", "AB12 ", "\n1 Rua ", "+1(", "de la ",
+        "username: ", "login ", "a#1234", "u/", "a_"}) {
     std::string text;
     while (text.size() < 200'000) text += unit;
     workspace work;
@@ -316,8 +357,142 @@ TEST(Finder, ReadsFullWidthFormsAsTheAsciiThatTheyStandFor) {
 }
 
 TEST(Finder, LeavesFullWidthFormsThatAreNoIdentifierAsTheyWere) {
-  for (const char* text : {"So good！ ❤️ ｗｏｗ～", "\uFF3B\uFEFF ok \uFFFD", "\xEF", "\xEF\xBC", "ok\xEF\xBC"})
+  for (const char* text : {"So good！ ❤️ ｗｏｗ～", "\uFF3B\uFEFF ok \uFFFD", "\xEF",
+                           "\xEF\xBC", "ok\xEF\xBC"})
     EXPECT_EQ(redacted(text), text);
+}
+
+TEST(Finder, FindsNumbersWhateverSpaceStandsBetweenTheirGroups) {
+  for (const std::string space :
+       {" ", "  ", "\t", " \t ", "\u00A0", "\u1680", "\u2002", "\u2007", "\u2009", "\u202F",
+        "\u205F", "\u3000", "\u2800", "\u200B \u200B", " \u00A0"}) {
+    const auto spaced = [&](std::string_view text) { return with_each(text, ' ', space); };
+    EXPECT_EQ(redacted("card: " + spaced("4111 1111 1111 1111") + "!"), "card: [CARD]!") << space;
+    EXPECT_EQ(redacted("card: 4111 1111" + space + "1111 1111!"), "card: [CARD]!") << space;
+    EXPECT_EQ(redacted("iban: " + spaced("DE89 3704 0044 0532 0130 00") + "."), "iban: [IBAN].")
+        << space;
+    EXPECT_EQ(redacted("nir: " + spaced("2 55 08 14 168 025 38")), "nir: [ID]") << space;
+    EXPECT_EQ(redacted("ssn: " + spaced("536 90 4399")), "ssn: [ID]") << space;
+    EXPECT_EQ(redacted("aadhaar: " + spaced("2341 2341 2346")), "aadhaar: [ID]") << space;
+    EXPECT_EQ(redacted("nino: " + spaced("AB 12 34 56 C")), "nino: [ID]") << space;
+    EXPECT_EQ(redacted("call " + spaced("+44 7700 900 123")), "call [PHONE]") << space;
+    EXPECT_EQ(redacted("born on " + spaced("12 March 1985")), "born on [DATE]") << space;
+    EXPECT_EQ(redacted("write" + space + "ana@example.com" + space + "now"),
+              "write" + space + "[EMAIL]" + space + "now");
+  }
+}
+
+TEST(Finder, FindsNumbersWhateverDashStandsBetweenTheirGroups) {
+  for (const std::string dash : {"-", "\u2010", "\u2011", "\u2012", "\u2013", "\u2014", "\u2015",
+                                 "\u2212", "\uFE58", "\uFE63", "\uFF0D", "\u200B\u2011\u200B"}) {
+    const auto dashed = [&](std::string_view text) { return with_each(text, '-', dash); };
+    EXPECT_EQ(redacted("ssn: " + dashed("536-90-4399") + "."), "ssn: [ID].") << dash;
+    EXPECT_EQ(redacted("card: " + dashed("4111-1111-1111-1111")), "card: [CARD]") << dash;
+    EXPECT_EQ(redacted("iban: " + dashed("GB82-WEST-1234-5698-7654-32")), "iban: [IBAN]") << dash;
+    EXPECT_EQ(redacted("nir: " + dashed("2-55-08-14-168-025-38")), "nir: [ID]") << dash;
+    EXPECT_EQ(redacted("aadhaar: " + dashed("2341-2341-2346")), "aadhaar: [ID]") << dash;
+    EXPECT_EQ(redacted("hetu: " + dashed("131052-308T")), "hetu: [ID]") << dash;
+    EXPECT_EQ(redacted("dni: " + dashed("12345678-Z")), "dni: [ID]") << dash;
+    EXPECT_EQ(redacted("cpf: " + dashed("529.982.247-25")), "cpf: [ID]") << dash;
+    EXPECT_EQ(redacted("call " + dashed("541-754-3010")), "call [PHONE]") << dash;
+    EXPECT_EQ(redacted("born on " + dashed("1985-03-12")), "born on [DATE]") << dash;
+  }
+}
+
+TEST(Finder, FindsNumbersWithDotsOrSlashesBetweenTheirGroups) {
+  for (const std::string dot :
+       {".", "\uFF0E", "\uFE52", "\u00B7", "\u2022", "\u2024", "\u2027", "\u2219", "\u22C5"}) {
+    const auto dotted = [&](std::string_view text) { return with_each(text, '.', dot); };
+    EXPECT_EQ(redacted("card: " + dotted("4111.1111.1111.1111")), "card: [CARD]") << dot;
+    EXPECT_EQ(redacted("ssn: " + dotted("536.90.4399")), "ssn: [ID]") << dot;
+    EXPECT_EQ(redacted("nir: " + dotted("2.55.08.14.168.025.38")), "nir: [ID]") << dot;
+    EXPECT_EQ(redacted("aadhaar: " + dotted("2341.2341.2346")), "aadhaar: [ID]") << dot;
+    EXPECT_EQ(redacted("born on " + dotted("12.03.1985")), "born on [DATE]") << dot;
+  }
+  EXPECT_EQ(redacted("iban: DE89.3704.0044.0532.0130.00"), "iban: [IBAN]");
+  for (const std::string slash : {"/", "\u2044", "\u2215", "\uFF0F"})
+    EXPECT_EQ(redacted("born on " + with_each("12/03/1985", '/', slash)), "born on [DATE]")
+        << slash;
+}
+
+TEST(Finder, ReadsTheDecimalDigitsOfEveryScript) {
+  for (const char32_t zero :
+       {0x0660U, 0x06F0U, 0x07C0U, 0x0966U, 0x09E6U, 0x0BE6U, 0x0E50U, 0x1040U, 0x17E0U, 0xA620U,
+        0xFF10U, 0x104A0U, 0x1D7CEU, 0x1D7E2U, 0x1D7F6U, 0x1FBF0U}) {
+    const auto written = [&](std::string_view text) { return in_digits_from(zero, text); };
+    EXPECT_EQ(redacted("card: " + written("4111 1111 1111 1111") + "!"), "card: [CARD]!")
+        << std::uint32_t{zero};
+    EXPECT_EQ(redacted("card: " + written("4111111111111111")), "card: [CARD]")
+        << std::uint32_t{zero};
+    EXPECT_EQ(redacted("iban: " + written("DE89 3704 0044 0532 0130 00")), "iban: [IBAN]")
+        << std::uint32_t{zero};
+    EXPECT_EQ(redacted("call " + written("+966 50 123 4567")), "call [PHONE]")
+        << std::uint32_t{zero};
+    EXPECT_EQ(redacted("born on " + written("12/03/1985") + ", I"), "born on [DATE], I")
+        << std::uint32_t{zero};
+    EXPECT_EQ(redacted("aadhaar: " + written("2341 2341 2346")), "aadhaar: [ID]")
+        << std::uint32_t{zero};
+    EXPECT_EQ(redacted("ssn: " + written("536-90-4399")), "ssn: [ID]") << std::uint32_t{zero};
+    EXPECT_EQ(redacted("nir: " + written("255081416802538")), "nir: [ID]") << std::uint32_t{zero};
+    EXPECT_EQ(redacted("I am " + written("31") + " years old"), "I am [AGE] years old")
+        << std::uint32_t{zero};
+  }
+  EXPECT_EQ(redacted("اتصل بي على +٩٦٦ ٥٠ ١٢٣ ٤٥٦٧ غدا"), "اتصل بي على [PHONE] غدا");
+  EXPECT_EQ(redacted("मेरा आधार २३४१ २३४१ २३४६ है"), "मेरा आधार [ID] है");
+  EXPECT_EQ(redacted("4\uFE0F\u20E31\uFE0F\u20E311 1111 1111 1111\uFE0F\u20E3!"), "[CARD]!");
+}
+
+TEST(Finder, FindsNumbersInTextThatHasNoSpacesBetweenWords) {
+  EXPECT_EQ(redacted("電話は090-1234-5678です"), "電話は[PHONE]です");
+  EXPECT_EQ(redacted("電話は０９０ー１２３４ー５６７８です"), "電話は[PHONE]です");
+  EXPECT_EQ(redacted("我的卡号是4111111111111111，谢谢"), "我的卡号是[CARD]，谢谢");
+  EXPECT_EQ(redacted("제 번호는 010-1234-5678로 전화"), "제 번호는 [PHONE]로 전화");
+  EXPECT_EQ(redacted("โทร๐๘๑-๒๓๔-๕๖๗๘ครับ"), "โทร[PHONE]ครับ");
+}
+
+TEST(Finder, FindsIdentifiersThatInvisibleCharactersStandIn) {
+  for (const std::string nothing :
+       {"\u00AD", "\u034F", "\u061C", "\u180E", "\u200B", "\u200C", "\u200D", "\u200E", "\u202A",
+        "\u202C", "\u2060", "\u2066", "\u206F", "\u3164", "\uFE0F", "\uFEFF", "\U000E0020",
+        "\U000E0100", "\u200B\u200B"}) {
+    const auto broken = [&](std::string_view text) {
+      std::string made;
+      for (const char c : text) made += c + nothing;
+      made.resize(made.size() - nothing.size());
+      return made;
+    };
+    const auto wrapped = [&](std::string_view text) {
+      return nothing + std::string(text) + nothing;
+    };
+    // A mark goes with the character that it is on.
+    const bool mark = text::is_mark(text::decode(nothing, 0).value);
+    const auto left = [&](std::string_view text) {
+      return nothing + std::string(text) + (mark ? "" : nothing);
+    };
+    EXPECT_EQ(redacted(wrapped(broken("ana@example.com"))), left("[EMAIL]")) << broken("!!");
+    EXPECT_EQ(redacted(wrapped(broken("https://example.org/ana"))), left("[URL]")) << broken("!!");
+    EXPECT_EQ(redacted("see " + wrapped(broken("example.org"))), "see " + left("[URL]"))
+        << broken("!!");
+    EXPECT_EQ(redacted("from " + broken("192.168.10.1")), "from [IP]") << broken("!!");
+    EXPECT_EQ(redacted("card " + wrapped(broken("4111 1111 1111 1111"))), "card " + left("[CARD]"));
+    EXPECT_EQ(redacted("iban " + wrapped(broken("DE89370400440532013000"))),
+              "iban " + left("[IBAN]"));
+    EXPECT_EQ(redacted("call " + wrapped(broken("+44 7700 900 123"))), "call " + left("[PHONE]"));
+    EXPECT_EQ(redacted("ssn " + wrapped(broken("536-90-4399"))), "ssn " + left("[ID]"));
+    EXPECT_EQ(redacted("nir " + wrapped(broken("255081416802538"))), "nir " + left("[ID]"));
+    EXPECT_EQ(redacted("aadhaar " + wrapped(broken("2341 2341 2346"))), "aadhaar " + left("[ID]"));
+    EXPECT_EQ(redacted("born on " + wrapped(broken("12/03/1985"))), "born on " + left("[DATE]"));
+  }
+}
+
+TEST(Finder, LeavesSpacesDashesAndDigitsThatAreNoIdentifierAsTheyWere) {
+  for (const char* text :
+       {"So\u00A0good\u202F! I slept – badly — again, and\u200B walked\u200D on",
+        "10\u00A0000\u00A0000 людей", "٣ أشخاص", "walked 5–6 km, 3·4 is 12, 1⁄2 of it",
+        "a\u2022b\u2022c", "👨‍👩‍👧 ❤️ 1️⃣ 2️⃣"})
+    EXPECT_EQ(redacted(text), text);
+  EXPECT_EQ(redacted("I'm 31—and happy"), "I'm [AGE]—and happy");
+  EXPECT_EQ(redacted("I met Anna—She was kind"), "I met [PERSON]—She was kind");
 }
 
 TEST(Finder, KnowsANameWhoseMarksAreCharactersOfTheirOwn) {

@@ -38,24 +38,27 @@ bool iso_date_valid(std::string_view digits) {
 }
 
 // In the order of priority: forms with a check first, then those that need a word beside them. No
-// flags: forms are tried on the bytes of a run of numbers, whole.
+// flags: forms are tried on the bytes of a run of numbers, whole, with one space between its parts.
+// Groups of a number with a check may have a dot or hyphen between them whoever writes it: the
+// check decides.
 constexpr form forms[] = {
-    {"[A-Za-z]{2}[0-9]{2}(?: ?[A-Za-z0-9]{4}){2,7}(?: ?[A-Za-z0-9]{1,4})?",
+    {"[A-Za-z]{2}[0-9]{2}(?:[ .-]?[A-Za-z0-9]{4}){2,7}(?:[ .-]?[A-Za-z0-9]{1,4})?",
      identifier_type::iban_code, iban_valid, need::nothing},
     {"[A-Za-z]{2}[0-9]{2}[A-Za-z0-9]{11,30}", identifier_type::iban_code, iban_valid,
      need::nothing},
-    {"[0-9]{12,19}|[0-9]{4}[ -][0-9]{4}[ -][0-9]{4}[ -][0-9]{1,7}|[0-9]{4}[ -][0-9]{6}[ "
-     "-][0-9]{4,5}",
+    {"[0-9]{12,19}|[0-9]{4}[ .-][0-9]{4}[ .-][0-9]{4}[ .-][0-9]{1,7}|[0-9]{4}[ .-][0-9]{6}[ .-]"
+     "[0-9]{4,5}",
      identifier_type::credit_card, card_valid, need::nothing},
     {"[A-Za-z]{6}[0-9A-Za-z]{2}[A-Za-z][0-9A-Za-z]{2}[A-Za-z][0-9A-Za-z]{3}[A-Za-z]",
      identifier_type::it_fiscal_code, it_fiscal_code_valid, need::nothing},
-    {"[1-478] ?[0-9]{2} ?[0-9]{2} ?[0-9][0-9AB] ?[0-9]{3} ?[0-9]{3} ?[0-9]{2}",
+    {"[1-478][ .-]?[0-9]{2}[ .-]?[0-9]{2}[ .-]?[0-9][0-9AB][ .-]?[0-9]{3}[ .-]?[0-9]{3}[ .-]?"
+     "[0-9]{2}",
      identifier_type::fr_nir, fr_nir_valid, need::nothing},
     {"[0-9]{2}\\.?[0-9]{3}\\.?[0-9]{3}[- ]?[A-Za-z]", identifier_type::es_nif, es_nif_valid,
      need::nothing},
     {"[XYZxyz][- ]?[0-9]{7}[- ]?[A-Za-z]", identifier_type::es_nie, es_nie_valid, need::nothing},
-    {"[A-Za-z]{2} ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-Da-d]", identifier_type::uk_nino, uk_nino_valid,
-     need::nothing},
+    {"[A-Za-z]{2}[ .-]?[0-9]{2}[ .-]?[0-9]{2}[ .-]?[0-9]{2}[ .-]?[A-Da-d]",
+     identifier_type::uk_nino, uk_nino_valid, need::nothing},
     {"[0-9]{6}[-+ABCDEFYXWVU]?[0-9]{3}[0-9A-Y]", identifier_type::fi_personal_identity_code,
      nullptr, need::nothing},
     {"(?:[0-9]{2})?[0-9]{6}[-+]?[0-9]{4}", identifier_type::se_personal_number, nullptr,
@@ -65,15 +68,17 @@ constexpr form forms[] = {
     {"[0-9]{2}\\.[0-9]{2}\\.[0-9]{2}-[0-9]{3}\\.[0-9]{2}", identifier_type::be_national_number,
      be_national_number_valid, need::nothing},
     {"[0-9]{11}", identifier_type::pl_pesel, pl_pesel_valid, need::nothing},
-    {"[0-9]{11}|[0-9]{2} [0-9]{3} [0-9]{3} [0-9]{3}", identifier_type::de_tax_id, de_tax_id_valid,
-     need::nothing},
-    {"[0-9]{3}[- ][0-9]{2}[- ][0-9]{4}", identifier_type::us_ssn, us_ssn_valid, need::nothing},
+    {"[0-9]{11}|[0-9]{2}[ .-][0-9]{3}[ .-][0-9]{3}[ .-][0-9]{3}", identifier_type::de_tax_id,
+     de_tax_id_valid, need::nothing},
+    {"[0-9]{3}[ .-][0-9]{2}[ .-][0-9]{4}", identifier_type::us_ssn, us_ssn_valid, need::nothing},
     {"[0-9]{9}", identifier_type::us_ssn, us_ssn_valid, need::cue, ssn_cue},
-    {"[0-9]{4} [0-9]{4} [0-9]{4}", identifier_type::in_aadhaar, in_aadhaar_valid, need::nothing},
-    {"[0-9]{3} ?[0-9]{3} ?[0-9]{4}", identifier_type::uk_nhs, uk_nhs_valid, need::cue, nhs_cue},
+    {"[0-9]{4}[ .-][0-9]{4}[ .-][0-9]{4}", identifier_type::in_aadhaar, in_aadhaar_valid,
+     need::nothing},
+    {"[0-9]{3}[ .-]?[0-9]{3}[ .-]?[0-9]{4}", identifier_type::uk_nhs, uk_nhs_valid, need::cue,
+     nhs_cue},
     {"[0-9]{9}|[0-9]{4}\\.?[0-9]{2}\\.?[0-9]{3}", identifier_type::nl_bsn, nl_bsn_valid, need::cue,
      bsn_cue},
-    {"[0-9]{3}[- ]?[0-9]{3}[- ]?[0-9]{3}", identifier_type::ca_sin, ca_sin_valid, need::cue,
+    {"[0-9]{3}[ .-]?[0-9]{3}[ .-]?[0-9]{3}", identifier_type::ca_sin, ca_sin_valid, need::cue,
      sin_cue},
     {"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ]{1,2}[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?)?",
      identifier_type::date_time, iso_date_valid, need::date},
@@ -90,6 +95,16 @@ bool may_join(const token& mark, const token& next) {
   return mark.before == gap::none && next.before == gap::none &&
          (mark.mark == '-' || mark.mark == '.' || mark.mark == '/' || mark.mark == ':' ||
           mark.mark == '+');
+}
+
+// `text` with a space for each run of white space: TAB, two spaces.
+std::string_view singly_spaced(std::string_view text, std::array<char, form_bytes_max>& room) {
+  std::size_t size = 0;
+  for (const char c : text.substr(0, room.size())) {
+    const bool space = ascii::is(c, ascii::space);
+    if (!space || size == 0 || room[size - 1] != ' ') room[size++] = space ? ' ' : c;
+  }
+  return {room.data(), size};
 }
 
 // Digits and letters of `text`, the letters in upper case, in `work.scratch`.
@@ -141,9 +156,12 @@ numbers::numbers(date_rule dates)
   if (!forms_->Compile()) throw std::runtime_error("anonymizer: RE2::Set ran out of memory");
 }
 
-bool numbers::find_form(workspace& work, std::size_t first, std::size_t last) const {
+bool numbers::find_form(workspace& work, std::size_t first, std::size_t last,
+                        bool single_spaces) const {
   const std::uint32_t start = work.tokens[first].start;
-  const std::string_view text = work.text.substr(start, work.tokens[last].end - start);
+  std::array<char, form_bytes_max> room;
+  const std::string_view written = work.text.substr(start, work.tokens[last].end - start);
+  const std::string_view text = single_spaces ? written : singly_spaced(written, room);
   RE2::Set::ErrorInfo refused{};
   work.shapes.clear();
   if (!forms_->Match({text.data(), text.size()}, &work.shapes, &refused)) {
@@ -193,15 +211,18 @@ void numbers::find(workspace& work) const {
         first > 1 && start.before == gap::none && tokens[first - 1].kind == token_kind::mark &&
         may_join(tokens[first - 1], start) && tokens[first - 2].kind == token_kind::number;
     if (inside) continue;
-    // The longest run of numbers, codes and joining marks from here; one space may stand between
+    // The longest run of numbers, codes and joining marks from here; spaces may stand between
     // its parts.
     std::size_t last = first;
     std::size_t digits = 0;
+    bool single_spaces = true;
     for (std::size_t i = first; i < tokens.size() && i - first < form_tokens_max; ++i) {
       const token& each = tokens[i];
       if (each.claimed() || (i > first && each.before == gap::line_break) ||
           each.end - start.start > form_bytes_max)
         break;
+      if (i > first && each.before == gap::space)
+        single_spaces &= each.start == tokens[i - 1].end + 1 && work.text[each.start - 1] == ' ';
       if (each.kind == token_kind::mark) {
         if (i + 1 >= tokens.size() || !may_join(each, tokens[i + 1])) break;
         continue;
@@ -220,7 +241,7 @@ void numbers::find(workspace& work) const {
           tokens[end + 2].kind == token_kind::number) {
         continue;  // part of something longer: "60-56-85" in "60-56-85-91"
       }
-      if (find_form(work, first, end)) {
+      if (find_form(work, first, end, single_spaces)) {
         first = end;
         break;
       }

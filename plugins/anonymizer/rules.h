@@ -56,7 +56,7 @@ class numbers {
   void find(workspace& work) const;
 
  private:
-  bool find_form(workspace& work, std::size_t first, std::size_t last) const;
+  bool find_form(workspace& work, std::size_t first, std::size_t last, bool single_spaces) const;
 
   std::unique_ptr<RE2::Set> forms_;
   date_rule dates_;

@@ -48,11 +48,23 @@ std::uint32_t possessive_at(std::string_view text, std::size_t at) {
   return (s == 's' || s == 'S') && !letter_at(text, at + quote + 1) ? quote + 1 : 0;
 }
 
+// Letters of scripts that put no space between a word and a number: from Thai to Myanmar, Khmer,
+// kana, Han and Hangul (whose particles follow a number at once).
+bool stands_at_numbers(char32_t value) {
+  const auto within = [value](char32_t first, char32_t last) {
+    return value >= first && value <= last;
+  };
+  return within(0x0E00, 0x109F) || within(0x1780, 0x17FF) || within(0x3040, 0xA4CF) ||
+         within(0xAC00, 0xD7AF) || within(0xF900, 0xFAFF) || within(0xFF66, 0xFFDC) ||
+         within(0x20000, 0x3FFFF);
+}
+
 struct word_scan {
   std::uint32_t end;
   std::uint32_t letters = 0;
   std::uint32_t digits = 0;
   std::uint32_t uppers = 0;
+  bool ends_at_number = false;
 };
 
 // Takes the character beyond ASCII at scan.end if it is part of the word; 0 bytes if it is not.
@@ -60,6 +72,9 @@ std::uint32_t high_in_word(std::string_view text, word_scan& scan) {
   const text::code_point point = text::decode(text, scan.end);
   if (text::is_apostrophe(point.value)) return 0;
   if (text::is_letter(point.value)) {
+    const bool apart = stands_at_numbers(point.value);
+    if (apart && scan.digits > 0) return 0;
+    scan.ends_at_number = apart;
     ++scan.letters;
     scan.uppers += text::is_upper(point.value);
     return point.bytes;
@@ -76,12 +91,14 @@ word_scan scan_word(std::string_view text, std::uint32_t at) {
   while (scan.end < text.size()) {
     const std::uint8_t kind = ascii::kind(text[scan.end]);
     if ((kind & ascii::letter) != 0) {
+      scan.ends_at_number = false;
       ++scan.letters;
       scan.uppers += (kind & ascii::upper) != 0;
       ++scan.end;
       continue;
     }
     if ((kind & ascii::digit) != 0) {
+      if (scan.ends_at_number) break;
       ++scan.digits;
       ++scan.end;
       continue;

@@ -64,7 +64,7 @@ struct workspace {
       name_starts;          ///< tokens that may begin a name: capitalised, or so listed
   std::vector<int> shapes;  ///< scratch of RE2::Set
   std::string scratch;
-  std::string narrow;  ///< what was searched instead of a text with full-width forms (width.h)
+  std::string plain;  ///< what was searched instead of a text with variants (variants.h)
   std::vector<std::uint32_t> origins;  ///< and where in the text each of its bytes stands
 };
 

@@ -88,6 +88,16 @@ bool is_digit(char32_t value) noexcept {
   return category(value) == UTF8PROC_CATEGORY_ND;
 }
 
+int decimal_value(char32_t value) noexcept {
+  if (value < 0x80) return is_digit(value) ? int(value - '0') : -1;
+  if (!is_digit(value)) return -1;
+  // Digits stand in runs of ten from zero on, by Unicode's stability policy; five such runs are the
+  // most that touch (U+1D7CE).
+  char32_t first = value;
+  while (is_digit(first - 1)) --first;
+  return int((value - first) % 10);
+}
+
 bool is_punctuation(char32_t value) noexcept {
   if (value < 0x80) return (ascii::kind(char(value)) & ascii::punctuation) != 0;
   const auto c = category(value);
@@ -105,11 +115,17 @@ bool is_lower(char32_t value) noexcept {
 }
 
 bool is_invisible(char32_t value) noexcept {
-  return value == 0xAD || value == 0x34F || value == 0x61C ||
-         (value >= 0x200B && value <= 0x200F) || (value >= 0x202A && value <= 0x202E) ||
-         (value >= 0x2060 && value <= 0x2064) || (value >= 0x2066 && value <= 0x2069) ||
-         (value >= 0xFE00 && value <= 0xFE0F) || value == 0xFEFF ||
-         (value >= 0xE0000 && value <= 0xE007F);
+  if (value < 0x115F) return value == 0xAD || value == 0x34F || value == 0x61C;
+  const auto within = [value](char32_t first, char32_t last) {
+    return value >= first && value <= last;
+  };
+  if (value < 0x3164) {
+    return value <= 0x1160 || within(0x17B4, 0x17B5) || within(0x180B, 0x180F) ||
+           within(0x200B, 0x200F) || within(0x202A, 0x202E) || within(0x2060, 0x206F);
+  }
+  return value == 0x3164 || within(0xFE00, 0xFE0F) || value == 0xFEFF || value == 0xFFA0 ||
+         within(0xFFF0, 0xFFFB) || within(0x1BCA0, 0x1BCA3) || within(0x1D173, 0x1D17A) ||
+         within(0xE0000, 0xE0FFF);
 }
 
 bool is_emoji(char32_t value) noexcept {

@@ -11,13 +11,16 @@ namespace sonder::text {
 [[nodiscard]] bool is_letter(char32_t value) noexcept;  // L*
 [[nodiscard]] bool is_mark(char32_t value) noexcept;    // M*: combining
 [[nodiscard]] bool is_digit(char32_t value) noexcept;   // Nd
+/// What a digit counts in any script ("٣" 3, "३" 3), -1 of what is no digit.
+[[nodiscard]] int decimal_value(char32_t value) noexcept;
 [[nodiscard]] bool is_punctuation(
     char32_t value) noexcept;  // P*; for ASCII also the symbols, as C's ispunct
 [[nodiscard]] bool is_upper(char32_t value) noexcept;  // Lu
 [[nodiscard]] bool is_lower(char32_t value) noexcept;  // Ll
 
 /// Draws nothing and separates nothing: zero-width space and joiners, BOM, soft hyphen, direction
-/// marks. A word is read as if they were not there, so that they cannot hide it.
+/// marks, variation selectors, fillers (Default_Ignorable_Code_Point, and the interlinear marks). A
+/// word is read as if they were not there, so that they cannot hide it.
 [[nodiscard]] bool is_invisible(char32_t value) noexcept;
 
 /// Presented as a picture on its own (Emoji_Presentation and the older symbols people use as such).

@@ -1,7 +1,10 @@
 #include "utf8.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
+
+#include "vector_bytes.h"
 
 namespace sonder::text {
 namespace {
@@ -56,6 +59,13 @@ void append_utf8(std::string& out, char32_t value) {
 
 std::size_t ascii_prefix(std::string_view text) noexcept {
   std::size_t at = 0;
+#ifdef __SSE2__
+  for (; at + 16 <= text.size(); at += 16) {
+    const auto sixteen = _mm_loadu_si128(reinterpret_cast<const __m128i*>(text.data() + at));
+    if (const std::uint64_t high = bits(sixteen); high != 0)
+      return at + std::size_t(std::countr_zero(high));
+  }
+#endif
   for (; at + 8 <= text.size(); at += 8) {
     std::uint64_t word = 0;
     std::memcpy(&word, text.data() + at, 8);

@@ -32,7 +32,8 @@ void append_utf8(std::string& out, char32_t value);
 /// How many code points well-formed UTF-8 holds.
 [[nodiscard]] std::size_t code_points(std::string_view text) noexcept;
 
-/// Offset of the first byte above 0x7F, or the size of `text`. Reads eight bytes a step.
+/// Offset of the first byte above 0x7F, or the size of `text`. Reads sixteen bytes a step,
+/// or eight.
 [[nodiscard]] std::size_t ascii_prefix(std::string_view text) noexcept;
 
 [[nodiscard]] constexpr bool is_ascii(char byte) noexcept {
