@@ -102,20 +102,16 @@ class reader {
     rd_kafka_topic_partition_list_destroy(list);
   }
 
-  /// Calls `each` with the messages that have come; false if none has.
+  /// Calls `each` with the messages that have come; false if none has. Waits for the first one alone: librdkafka's call for many
+  /// waits for as many as were asked for, or for all of its time.
   template <class Each>
   bool take(Each&& each) {
+    auto* first = rd_kafka_consume_queue(queue_, 10);
+    if (first == nullptr) return false;
+    bool any = hand_over(first, each);
     taken_.resize(at_once);
-    const auto count = rd_kafka_consume_batch_queue(queue_, 10, taken_.data(), taken_.size());
-    bool any = false;
-    for (ssize_t i = 0; i < count; ++i) {
-      auto* message = taken_[static_cast<std::size_t>(i)];
-      if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        any = true;
-        each(message);
-      }
-      rd_kafka_message_destroy(message);
-    }
+    const auto count = rd_kafka_consume_batch_queue(queue_, 0, taken_.data(), taken_.size());
+    for (ssize_t i = 0; i < count; ++i) any = hand_over(taken_[static_cast<std::size_t>(i)], each) || any;
     return any;
   }
 
@@ -128,6 +124,14 @@ class reader {
       ++count_;
     });
     if (any && log != nullptr) std::fprintf(log, "%.6f %lld\n", at, static_cast<long long>(count_.load()));
+  }
+
+  template <class Each>
+  static bool hand_over(rd_kafka_message_t* message, Each&& each) {
+    const bool is_record = message->err == RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (is_record) each(message);
+    rd_kafka_message_destroy(message);
+    return is_record;
   }
 
   std::string topic_;
