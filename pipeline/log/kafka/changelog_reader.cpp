@@ -97,6 +97,7 @@ result<std::unique_ptr<changelog_reader>> changelog_reader::over(const kafka_opt
   records.prepare = [](rd_kafka_conf_t* conf) {
     set(conf, "fetch.wait.max.ms", "10");  // an end is told after an empty answer
     set(conf, "fetch.message.max.bytes", "4194304");
+    set(conf, "queued.max.messages.kbytes", "4096");  // not for long
   };
   auto committed = client::make(options, records);
   if (!committed) return tl::unexpected<error>(std::move(committed).error());

@@ -217,7 +217,8 @@ std::vector<property> properties_for(client_role role, const kafka_options& opti
     // Starting a partition waits for the fetch that is under way.
     all.push_back({"fetch.wait.max.ms", "100"});
     all.push_back({"fetch.error.backoff.ms", "100"});
-    all.push_back({"fetch.message.max.bytes", "1048576"});
+    // What one answer brings stays in memory until its last record has been taken, over all partitions.
+    all.push_back({"fetch.message.max.bytes", "524288"});
     // Each takes half a kilobyte beside its bytes.
     if (role == client_role::reader) all.push_back({"queued.min.messages", "20000"});
     // A member learns of a rebalance by its next heartbeat.
