@@ -320,6 +320,18 @@ TEST(Finder, WalksTextThatIsNoUtf8ToItsEnd) {
               testing::Contains(found("EMAIL_ADDRESS", "ana@example.com")));
 }
 
+TEST(Finder, CutsNoCharacterWhereAnAddressIsLongerThanAny) {
+  std::string wide;
+  for (int i = 0; i < 200; ++i) wide += "字";
+  for (const std::string around : {"", "y", "yy", "yyy"}) {
+    for (const std::string& text : {wide + around + "@x.com", "a@x.com" + around + wide}) {
+      const std::string out = redacted(text);
+      EXPECT_EQ(text::first_malformed(out), std::string_view::npos) << text;
+      EXPECT_NE(out, text);
+    }
+  }
+}
+
 TEST(Finder, SurvivesANameThatIsTrimmedToNothing) {
   for (const auto& each : find_in("at 17031 2202 Rissik St Ap  Clean Powe130 s drops you off"))
     EXPECT_FALSE(each.second.empty());

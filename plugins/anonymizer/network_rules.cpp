@@ -25,6 +25,9 @@ bool is_local_part(char c) {
 bool is_domain_part(char c) {
   return is_alnum(c) || c == '.' || c == '-' || (static_cast<unsigned char>(c) & 0x80) != 0;
 }
+bool is_continuation(char c) {
+  return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U;
+}
 bool ends_url(char c) {
   return static_cast<unsigned char>(c) <= ' ' ||
          std::string_view("<>\"`{}|\\^").find(c) != std::string_view::npos;
@@ -58,8 +61,10 @@ bool find_email(workspace& work, std::size_t at) {
   std::uint32_t start = sign;
   std::uint32_t end = sign + 1;
   while (start > 0 && sign - start < address_bytes_max && is_local_part(text[start - 1])) --start;
-  while (start < sign && text[start] == '.') ++start;
+  while (start < sign && (text[start] == '.' || is_continuation(text[start]))) ++start;
   while (end < text.size() && end - sign < address_bytes_max && is_domain_part(text[end])) ++end;
+  // The most bytes of an address may end inside of a character.
+  while (end > sign + 1 && end < text.size() && is_continuation(text[end])) --end;
   while (end > sign + 1 && (text[end - 1] == '.' || text[end - 1] == '-')) --end;
   const std::string_view domain = text.substr(sign + 1, end - sign - 1);
   const std::size_t dot = domain.rfind('.');
