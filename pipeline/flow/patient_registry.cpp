@@ -5,27 +5,30 @@
 namespace sonder {
 
 result<schema_ptr> patient_registry::by_id(std::int32_t id) {
+  const auto began = now();
   {
     // Records behind one that waits come here as often as its task looks again.
     const std::lock_guard lock(mutex_);
     const auto known = waits_.find(id);
-    if (known != waits_.end() && !known->second.over && now() - known->second.asked < ask_again)
+    if (known != waits_.end() && !known->second.over && began - known->second.asked < ask_again)
       return tl::unexpected(known->second.last);
   }
   auto found = behind_.by_id(id);
-  if (!found && found.error().code == errc::unavailable) return unanswered(id, std::move(found).error());
+  if (!found && found.error().code == errc::unavailable) return unanswered(id, began, std::move(found).error());
   const std::lock_guard lock(mutex_);
   waits_.erase(id);
   silent_since_.reset();
   return found;
 }
 
-result<schema_ptr> patient_registry::unanswered(std::int32_t id, error why) {
+result<schema_ptr> patient_registry::unanswered(std::int32_t id, clock::time_point began, error why) {
   const std::lock_guard lock(mutex_);
   const auto at = now();
-  if (!silent_since_) silent_since_ = at;
+  if (!silent_since_ || began - asked_ > unasked_max) silent_since_ = began;
+  asked_ = at;
   if (waits_.size() >= ids_max && !waits_.contains(id)) waits_.clear();
-  auto& of = waits_.try_emplace(id, waiting{at, at, {}, false}).first->second;
+  auto& of = waits_.try_emplace(id, waiting{began, at, {}, false}).first->second;
+  if (began - of.asked > unasked_max) of = {began, at, {}, false};
   of.asked = at;
   const auto waited = at - std::min(of.since, *silent_since_);
   if (waited < options_.wait) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -27,12 +28,14 @@ class moody_registry final : public schema_registry {
  public:
   bool down = false;
   int asked = 0;
+  std::function<void()> takes;  ///< what happens while it is asked; may be empty
   std::map<std::int32_t, schema_ptr> known;
 
   result<std::int32_t> register_schema(std::string_view, const schema&) override { return 1; }
   result<std::int32_t> id_of(const schema&) override { return 1; }
   result<schema_ptr> by_id(std::int32_t id) override {
     ++asked;
+    if (takes) takes();
     if (down) return fail(errc::unavailable, "nobody answers");
     if (const auto found = known.find(id); found != known.end()) return found->second;
     return fail(errc::not_found, "there is none");
@@ -50,6 +53,13 @@ class PatientRegistry : public testing::Test {
     const auto found = of.by_id(id);
     return found ? errc::internal : found.error().code;
   }
+  /// Asks each second, as a task does that waits.
+  void keep_asking(patient_registry& of, std::int32_t id, int seconds) {
+    for (int i = 0; i < seconds; ++i) {
+      EXPECT_EQ(code_of(of, id), errc::unavailable) << "after " << i << " s";
+      now += 1s;
+    }
+  }
   moody_registry behind;
   patient_registry::clock::time_point now{std::chrono::hours(1)};
 };
@@ -60,7 +70,8 @@ TEST_F(PatientRegistry, WaitsForAnUnknownSchemaAndThenGivesItUp) {
   EXPECT_EQ(code_of(patience, 7), errc::unavailable);
   EXPECT_THAT(patience.waits_for(), HasSubstr("registry http://r: schema 7, which is not known here: nobody answers"));
   EXPECT_FALSE(patience.given_up(7));
-  now += 10s;
+  now += 1s;
+  keep_asking(patience, 7, 9);
   EXPECT_EQ(code_of(patience, 7), errc::not_found);
   EXPECT_TRUE(patience.given_up(7));
   EXPECT_THAT(patience.waits_for(), IsEmpty());
@@ -73,26 +84,53 @@ TEST_F(PatientRegistry, WaitsForAnUnknownSchemaAndThenGivesItUp) {
 TEST_F(PatientRegistry, StopsWhereThatIsAskedFor) {
   auto patience = patient(true);
   behind.down = true;
-  EXPECT_EQ(code_of(patience, 7), errc::unavailable);
-  now += 11s;
+  keep_asking(patience, 7, 10);
   const auto ended = patience.by_id(7);
   ASSERT_FALSE(ended);
   EXPECT_EQ(ended.error().code, errc::io);
-  EXPECT_THAT(ended.error().message, HasSubstr("registry http://r has not answered for 11 s, and records wait for schema 7"));
+  EXPECT_THAT(ended.error().message, HasSubstr("registry http://r has not answered for 10 s, and records wait for schema 7"));
 }
 
 TEST_F(PatientRegistry, AnAnswerEndsTheWaitOfThatSchemaAlone) {
   auto patience = patient(false);
   behind.down = true;
-  EXPECT_EQ(code_of(patience, 7), errc::unavailable);
-  now += 9s;
+  keep_asking(patience, 7, 9);
   behind.down = false;
   EXPECT_EQ(code_of(patience, 8), errc::not_found);
   behind.down = true;
-  now += 2s;
-  EXPECT_EQ(code_of(patience, 7), errc::not_found) << "11 s have gone since it was first asked for";
+  now += 1s;
+  EXPECT_EQ(code_of(patience, 7), errc::not_found) << "10 s have gone since it was first asked for";
   EXPECT_TRUE(patience.given_up(7));
   EXPECT_EQ(code_of(patience, 9), errc::unavailable);
+}
+
+TEST_F(PatientRegistry, CountsNoTimeInWhichNobodyAsked) {
+  auto patience = patient(true);
+  behind.down = true;
+  keep_asking(patience, 7, 3);
+  now += std::chrono::hours(1);
+  keep_asking(patience, 8, 5);  // another one's first question, long after the last of the first
+  keep_asking(patience, 7, 5);
+  EXPECT_EQ(code_of(patience, 7), errc::io) << "nobody has had an answer for 10 s of asking";
+}
+
+TEST_F(PatientRegistry, TakesUpWhatItHadGivenUpOnceItIsAskedForAnew) {
+  auto patience = patient(false);
+  behind.down = true;
+  keep_asking(patience, 7, 10);
+  EXPECT_EQ(code_of(patience, 7), errc::not_found);
+  now += std::chrono::hours(1);
+  keep_asking(patience, 7, 10);
+  EXPECT_EQ(code_of(patience, 7), errc::not_found);
+}
+
+TEST_F(PatientRegistry, CountsTheTimeThatAQuestionTakes) {
+  auto patience = patient(true);
+  behind.down = true;
+  behind.takes = [this] { now += 6s; };
+  EXPECT_EQ(code_of(patience, 7), errc::unavailable);
+  now += 1s;
+  EXPECT_EQ(code_of(patience, 7), errc::io) << "13 s since the first one began";
 }
 
 TEST_F(PatientRegistry, AsksNoMoreOftenThanItsPause) {
