@@ -11,7 +11,8 @@
 #include "cli/place.h"
 #include "flow/graph.h"
 #include "flow/reset_plan.h"
-#include "flow/services.h"
+#include "flow/store_names.h"
+#include "log/internal_names.h"
 
 namespace sonder::cli {
 namespace {
@@ -101,7 +102,7 @@ result<std::vector<topic_line>> look_at_changelogs(const graph& flow, log& on) {
   const auto topics = on.topics();
   if (!topics) return tl::unexpected(topics.error());
   for (const auto& topic : *topics) {
-    if (!topic.name.starts_with(flow.options.name + "-") || !topic.name.ends_with("-changelog")) continue;
+    if (store_of_changelog(flow.options.name, topic.name).empty()) continue;
     topic_line line{topic.name, topic.partitions, 0};
     for (std::int32_t p = 0; p < topic.partitions; ++p) {
       const auto range = on.offsets(topic.name, p);

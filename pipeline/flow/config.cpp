@@ -23,7 +23,6 @@ constexpr std::int64_t partitions_max = 1'024;
 constexpr std::size_t entries_max = 256;  ///< topics, stages, sinks or secrets of one flow
 constexpr std::size_t profiles_max = 16;
 constexpr std::size_t name_bytes_max = 100;
-constexpr std::size_t topic_bytes_max = 249;  ///< Kafka's
 
 bool is_made_of(std::string_view name, std::size_t bytes_max, std::string_view extra) {
   return !name.empty() && name.size() <= bytes_max &&

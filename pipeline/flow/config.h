@@ -18,6 +18,7 @@ inline constexpr std::size_t flow_file_bytes_max = std::size_t{256} << 10;
 inline constexpr int flow_file_depth_max = 24;
 inline constexpr std::size_t flow_file_nodes_max = 20'000;  ///< aliases written out
 inline constexpr std::size_t flow_purposes_max = 64;        ///< bits of the purpose mask
+inline constexpr std::size_t topic_bytes_max = 249;         ///< of the name of a topic in the log: Kafka's
 inline constexpr std::size_t diagnostics_max = 64;          ///< reported of one file
 
 /// Where something stands in a configuration file; lines and columns count from 1. Line 0: the whole file, or `--set PATH`.

@@ -41,6 +41,7 @@ checked_graph check_flow(const flow_options& options, const plugin_provider& plu
   wanted_fields wanted;
   // Once with every field, so that all mistakes show, then with those that somebody reads.
   const auto whole = wire_parts(parts, nullptr, wanted);
+  check_internal_topics(parts, whole);
   if (!parts.failed()) check_labels(parts, whole);
   checked_graph checked;
   if (!parts.failed()) {

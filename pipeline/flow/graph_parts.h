@@ -61,6 +61,9 @@ using wanted_fields = std::map<std::size_t, std::set<int>>;
 /// is read goes to `used`. The graph is whole only if nothing was reported.
 [[nodiscard]] graph wire_parts(flow_parts& parts, const wanted_fields* wanted, wanted_fields& used);
 
+/// Refuses a topic of the configuration that has the name of one that the flow has for itself, and names that no topic can have.
+void check_internal_topics(flow_parts& parts, const graph& flow);
+
 /// Refuses a label that reaches what may not have it, naming its path.
 void check_labels(flow_parts& parts, const graph& flow);
 

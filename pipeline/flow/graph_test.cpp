@@ -106,6 +106,30 @@ sinks: {copy: u.out}
   EXPECT_FALSE(checked.flow->sinks[0].original_bytes);
 }
 
+TEST(Graph, NoTopicHasTheNameOfAChangelogOnKafka) {
+  flow_test t;
+  const std::string topics = "topics: {item: {schema: item.avsc, labels: {key: none}}, other: {schema: item.avsc, topic: f.a.-parked-changelog}}\n"
+                             "stages: {a: {plugin: count, in: {items: item}}}\nsinks: {other: item}\n";
+  EXPECT_EQ(t.complaints("flow: f\n" + topics), "");
+  EXPECT_THAT(t.complaints("flow: f\nlog: {kind: kafka, bootstrap: b, registry: {url: \"http://r\"}}\n" + topics),
+              HasSubstr(R"(3:92: topic "other" has the name of the changelog of store "a.~parked", "f.a.-parked-changelog"; give it another one)"));
+}
+
+TEST(Graph, InternalTopicsHaveNamesThatTopicsMayHave) {
+  flow_test t;
+  const std::string flow(100, 'f');
+  const std::string stage(100, 's');
+  const auto yaml = [&](const std::string& of) {
+    return "flow: " + flow + "\nlog: {kind: kafka, bootstrap: b, registry: {url: \"http://r\"}}\n"
+           "topics: {item: {schema: item.avsc}}\nstages:\n  " + of + ": {plugin: count, in: {items: item}}\n";
+  };
+  EXPECT_EQ(t.complaints(yaml(stage)), "");
+  t.plugin("count", R"("purpose": "none", "inputs": [{"name": "items", "role": "event", "reads": [{"name": "minutes", "type": "int"}], "passes": "out"}],
+    "outputs": [{"name": "out"}], "services": ["state/1"],
+    "stores": [{"name": "a_store_with_a_name_that_is_longer_than_most", "key": "bytes", "value": "bytes", "personal": false}])");
+  EXPECT_THAT(t.complaints(yaml(stage)), HasSubstr("of 256 characters where 249 is the most; give shorter names"));
+}
+
 TEST(Graph, EmittedRowsHaveAnEdgeOfTheirOwn) {
   flow_test t;
   const auto checked = t.check(R"(flow: f

@@ -3,6 +3,7 @@
 
 #include "avro/encode_plan.h"
 #include "flow/graph_parts.h"
+#include "log/internal_names.h"
 #include "plugin/config_schema.h"
 
 namespace sonder {
@@ -225,16 +226,11 @@ class part_wiring {
     node.rekey = static_cast<int>(flow_.rekeys.size());
     // Records keep their own times in a header: by the log's, retention cannot take an old one away before it was read.
     auto& inner = node.topic;
-    inner.topic = flow_.options.name + "-" + inner.name + "-rekey";
+    inner.topic = rekey_topic(flow_.options.name, inner.name);
     inner.compact = false;
     inner.log_append_time = true;
     inner.retention_ms = inner.rekey_retention_ms;
     inner.retention_bytes = -1;
-    for (const auto& other : parts_.options->topics) {
-      if (other.topic != inner.topic) continue;
-      parts_.report(place_of(other, "topic"), "topic " + quoted(other.name) + " has the name of the internal topic of " + quoted(inner.name) +
-                                                  ", " + quoted(inner.topic) + "; give it another one");
-    }
     flow_.rekeys.push_back(std::move(rekey));
   }
 

@@ -4,21 +4,13 @@
 
 namespace sonder {
 
-namespace {
-
-constexpr std::string_view parked_suffix = ".~parked";
-
-}  // namespace
-
-std::string parked_store_of(std::string_view stage) { return std::string(stage).append(parked_suffix); }
-
 result<std::vector<std::string>> stages_left_behind(log& on, const graph& flow) {
   auto stores = on.stores(flow.options.name);
   if (!stores) return tl::unexpected(stores.error());
   std::vector<std::string> left;
   for (const auto& store : *stores) {
-    if (!store.ends_with(parked_suffix)) continue;
-    auto stage = store.substr(0, store.size() - parked_suffix.size());
+    auto stage = store.substr(0, store.find('.'));  // no stage's name holds one
+    if (store != parked_store_of(stage)) continue;
     const bool there = std::any_of(flow.stages.begin(), flow.stages.end(), [&](const auto& s) { return s.options.name == stage; });
     if (!there) left.push_back(std::move(stage));
   }

@@ -6,12 +6,10 @@
 
 #include "flow/graph.h"
 #include "flow/parked_rows.h"
+#include "flow/store_names.h"
 #include "log/log.h"
 
 namespace sonder {
-
-/// The store that keeps the rows that are parked for a stage.
-[[nodiscard]] std::string parked_store_of(std::string_view stage);
 
 /// How much of parked rows is kept in memory and may be changed in one epoch. A parked row holds its record and all its columns; it
 /// is read once again, so that a cache of many is of no use.

@@ -171,7 +171,7 @@ TEST_F(RekeyTest, KeepsTheOrderOfASubjectInAPartition) {
   for (int i = 0; i < 500; ++i) events.push_back(event("e" + std::to_string(i), "s" + std::to_string(i % 9), 5'000 - i));
   rig.give("events", events);
   (void)rig.run();
-  auto inner = rig.on().describe("t-events-rekey");
+  auto inner = rig.on().describe("t.events-rekey");
   ASSERT_TRUE(inner) << inner.error().message;
   EXPECT_EQ(inner->partitions, 3);
   EXPECT_EQ(inner->retention_ms, 7 * 86'400'000LL);
@@ -180,7 +180,7 @@ TEST_F(RekeyTest, KeepsTheOrderOfASubjectInAPartition) {
     std::map<std::string, std::int64_t> last;
     record_block block;
     for (std::int64_t from = 0;; from = block.next_offset) {
-      ASSERT_TRUE(rig.on().fetch("t-events-rekey", p, from, {}, block));
+      ASSERT_TRUE(rig.on().fetch("t.events-rekey", p, from, {}, block));
       if (block.records.empty()) break;
       for (const auto& record : block.records) {
         header_view first;
@@ -209,9 +209,9 @@ TEST_F(RekeyTest, SaysWhatATopicNeeds) {
   rig.flow(text);
   EXPECT_THAT(rig.findings(), HasSubstr(R"(topic "consent" has "rekey: true", but is a table)"));
   text = yaml("counted.avsc", tally(), "tally.out");
-  text.insert(text.find("  out: {"), "  t-events-rekey: {schema: event.avsc}\n");
+  text.insert(text.find("  out: {"), "  other: {schema: event.avsc, topic: t.events-rekey}\n");
   rig.flow(text);
-  EXPECT_THAT(rig.findings(), HasSubstr(R"(topic "t-events-rekey" has the name of the internal topic of "events")"));
+  EXPECT_THAT(rig.findings(), HasSubstr(R"(topic "other" has the name of the internal topic of "events", "t.events-rekey"; give it another one)"));
 }
 
 /// Two strings as Avro writes them, one after the other.

@@ -6,7 +6,7 @@
 #include <set>
 
 #include "avro/json_time.h"
-#include "flow/services.h"
+#include "flow/store_names.h"
 
 namespace sonder {
 namespace {

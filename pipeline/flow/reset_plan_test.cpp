@@ -113,7 +113,7 @@ TEST_F(ResetPlanOfForwarded, MovesTheTopicThatTheyComeFrom) {
   EXPECT_EQ(back.records_again, 5);
   do_it(back);
   EXPECT_EQ(added(), first) << "each event once more, none of them from the copies of before";
-  EXPECT_THAT(refusal({"t-events-rekey:0:0"}), HasSubstr("is the flow's own"));
+  EXPECT_THAT(refusal({"t.events-rekey:0:0"}), HasSubstr("is the flow's own"));
 }
 
 TEST_F(ResetPlanOfForwarded, TakesStateBackFromEveryTask) {
@@ -129,7 +129,7 @@ TEST_F(ResetPlanOfForwarded, LosesNoCopyThatNobodyHasTakenUp) {
   record_batch_builder copy;
   const auto value = as_bytes(std::string_view("a copy"));
   copy.append(1'000, &value, &value, {});
-  const produced_batch waiting{"t-events-rekey", 0, &copy};
+  const produced_batch waiting{"t.events-rekey", 0, &copy};
   ASSERT_TRUE(rig.on().append({&waiting, 1}));
   EXPECT_THAT(refusal({"1970-01-01T00:00:02Z"}), HasSubstr("holds 1 offsets that the flow wrote for itself and has not taken up"));
   EXPECT_THAT(refusal({"earliest"}), IsEmpty());

@@ -10,6 +10,7 @@
 #include <iterator>
 
 #include "flow/left_behind.h"
+#include "flow/store_names.h"
 #include "observe/log.h"
 
 namespace sonder {
@@ -280,16 +281,6 @@ struct service_calls {
     return nullptr;
   }
 };
-
-std::vector<std::string> store_names(const stage_node& stage) {
-  std::vector<std::string> names;
-  for (std::size_t i = 0; i < stage.of.stores.size(); ++i) {
-    if (!stage.is_rebuilt(i)) names.push_back(stage.options.name + "." + stage.of.stores[i].name);
-  }
-  if (!stage.of.timers.empty()) names.push_back(stage.options.name + ".~timers");
-  names.push_back(parked_store_of(stage.options.name));
-  return names;
-}
 
 instance_services::instance_services(const graph& flow, const stage_node& stage, const module_services& module, log& on,
                                      std::int32_t partition)

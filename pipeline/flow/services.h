@@ -75,9 +75,6 @@ class module_services {
   sonder_secrets_service secret_service_{};
 };
 
-/// The keyed stores of a stage that epochs change, as they name them: the manifest's in its order, then the host's own.
-[[nodiscard]] std::vector<std::string> store_names(const stage_node& stage);
-
 struct store_figures {
   std::size_t cache_bytes = 0;
   std::size_t change_bytes = 0;  ///< no epoch has committed

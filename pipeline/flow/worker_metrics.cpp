@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "flow/store_names.h"
 #include "observe/log.h"
 
 namespace sonder {

@@ -57,7 +57,7 @@ class Oracle:
         admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap, "log_level": 0})
         topics = admin.list_topics(timeout=30).topics
         asked = {TopicPartition(name, p): OffsetSpec.latest()
-                 for name, of in topics.items() if name.startswith(f"{self.name}-") for p in of.partitions}
+                 for name, of in topics.items() if name.startswith((f"{self.name}-", f"{self.name}.")) for p in of.partitions}
 
         def ends(isolation):
             answers = admin.list_offsets(asked, isolation_level=isolation, request_timeout=30)
@@ -102,7 +102,7 @@ class Oracle:
     def check_store(self, counts):
         """The changelog's last word on each subject is the replay's: a store that is restored from nothing is right."""
         last = {}
-        for r in sorted(self.kafka.read(f"{self.name}-tally.counts-changelog"), key=lambda r: (r.partition(), r.offset())):
+        for r in sorted(self.kafka.read(f"{self.name}.tally.counts-changelog"), key=lambda r: (r.partition(), r.offset())):
             last[r.key()] = (r.partition(), r.value())
         stored = {}
         for key, (partition, value) in last.items():

@@ -161,7 +161,7 @@ sinks: {{out: tally.out}}
         (letter,) = [row for _, row in self.rows(f"{self.name}-dead")]
         self.assertEqual((letter["cause"], letter["topic"], letter["partition"]), ("not_framed", f"{self.name}-journal", 1))
         # The internal topic lies as the flow's subjects do, and goes away.
-        inner = f"{self.name}-journal-rekey"
+        inner = f"{self.name}.journal-rekey"
         for record in self.kafka.read(inner):
             self.assertEqual(record.partition(), broker.murmur2_partition(record.key(), 4))
         self.assertEqual(self.settings(inner), {"retention.ms": "3600000", "message.timestamp.type": "LogAppendTime",
@@ -311,7 +311,7 @@ sinks: {{out: look.out}}
         # What the table fills is in no changelog.
         from confluent_kafka.admin import AdminClient
         topics = AdminClient({"bootstrap.servers": self.kafka.bootstrap}).list_topics(timeout=30).topics
-        logs = [topic for topic in topics if topic.startswith(f"{self.name}-look")]
+        logs = [topic for topic in topics if topic.startswith(f"{self.name}.look.")]
         self.assertTrue(logs and not any("titles" in topic for topic in logs), logs)
 
 

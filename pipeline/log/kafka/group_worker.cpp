@@ -24,7 +24,7 @@ int main(int argc, char** argv) {
     if (!opened) return std::fprintf(stderr, "%s\n", opened.error().message.c_str()), 1;
     state = std::move(*opened);
     request.stores.emplace_back(argv[5]);
-    changelogs.push_back({kafka::changelog_topic(argv[2], argv[5]), request.partitions, true});
+    changelogs.push_back({changelog_topic(argv[2], argv[5]), request.partitions, true});
   }
   auto joined = kafka::join_group(options, request, changelogs, state.get());
   if (!joined) return std::fprintf(stderr, "%s\n", joined.error().message.c_str()), 1;

@@ -291,8 +291,7 @@ result<group_metadata> broker_log::place_of(std::string_view group) {
               "group \"" + std::string(group) + "\" has taken this worker's tasks away");
 }
 
-// By their changelogs. Where a name could be read as another group's too (a group "a" and one "a-b" may share a cluster), it is
-// left out: what is another's is not ours to speak of.
+// By their changelogs.
 result<std::vector<std::string>> broker_log::stores(std::string_view group) {
   const auto topics = topics_->names();
   if (!topics) return tl::unexpected(topics.error());

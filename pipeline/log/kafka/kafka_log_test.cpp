@@ -308,7 +308,7 @@ TEST_F(kafka_log_test, GoesOnAfterAnEpochThatTookLongerThanItsTransactionMay) {
 TEST_F(kafka_log_test, AbortsWhatADeadPredecessorLeftOpen) {
   const auto in = topic("in");
   const auto out = topic("out");
-  raw_transaction dead(options().bootstrap, group_ + "-one");
+  raw_transaction dead(options().bootstrap, group_ + ".one");
   dead.write(out, 0, "left open");
   must(commit(*log_, in, 1, out, {{"a", "1"}}));
   EXPECT_THAT(read_to_end(*log_, out), ElementsAre("2 a=1"));

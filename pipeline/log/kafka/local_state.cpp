@@ -28,24 +28,6 @@ tl::unexpected<error> not_open(std::string_view group, std::string_view store, s
 
 }  // namespace
 
-std::string changelog_topic(std::string_view group, std::string_view store) {
-  std::string topic(group);
-  topic.append("-").append(store).append("-changelog");
-  // The host's own stores begin with "~", which no name of a topic has, and no plugin's store begins with "-".
-  std::replace(topic.begin(), topic.end(), '~', '-');
-  return topic;
-}
-
-std::string store_of_changelog(std::string_view group, std::string_view topic) {
-  constexpr std::string_view end = "-changelog";
-  if (topic.size() <= group.size() + 1 + end.size() || !topic.starts_with(group) || topic[group.size()] != '-' || !topic.ends_with(end)) return {};
-  std::string store(topic.substr(group.size() + 1, topic.size() - group.size() - 1 - end.size()));
-  const auto dot = store.find('.');
-  if (dot == std::string::npos || store.find('-') < dot) return {};
-  if (dot + 1 < store.size() && store[dot + 1] == '-') store[dot + 1] = '~';
-  return store;
-}
-
 local_state::local_state(std::unique_ptr<state_files> files) : files_(std::move(files)) {}
 local_state::~local_state() = default;
 

@@ -8,18 +8,13 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "log/internal_names.h"
 #include "log/log.h"
 
 namespace sonder::kafka {
-
-/// The changelog of a group's store: `<group>-<store>-changelog`, with "-" for "~". Compacted; partition = the task's; key and value as in the
-/// store, no value: deleted. Its records' timestamps are the producer's clock (CreateTime), never event time: they tell one
-/// incarnation of the topic from another.
-[[nodiscard]] std::string changelog_topic(std::string_view group, std::string_view store);
-/// The store of the group that a topic is the changelog of; empty where it is none, or could be another group's.
-[[nodiscard]] std::string store_of_changelog(std::string_view group, std::string_view topic);
 
 /// Where an epoch's changes to one store of one task ended in its changelog: what delivery reports say.
 struct changelog_position {

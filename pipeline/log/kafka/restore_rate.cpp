@@ -86,7 +86,7 @@ int main(int argc, char** argv) {
   const std::string group = "restore-rate-" + std::to_string(::getpid());
   topic_config events, changelog;
   events.name = group + "-events";
-  changelog.name = kafka::changelog_topic(group, "profiles");
+  changelog.name = changelog_topic(group, "profiles");
   events.partitions = changelog.partitions = partitions;
   changelog.compacted = true;
   for (const auto* topic : {&events, &changelog}) {

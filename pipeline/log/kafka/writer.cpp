@@ -72,7 +72,7 @@ writer::writer(const kafka_options& options, topics& known)
 writer::~writer() = default;
 
 std::string writer::transactional_id(std::string_view group) const {
-  return std::string(group) + "-" + instance_;
+  return std::string(group) + "." + instance_;  // as in internal_names.h: "a-b" is not to fence "a" for its instance "b-c"
 }
 
 status writer::take_over(std::string_view group) {
