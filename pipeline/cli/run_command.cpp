@@ -91,6 +91,14 @@ int finish(const result<run_summary>& done, const run_options& options) {
                 "defect: in = passed + dropped + dead-lettered does not hold for " + nodes);
 }
 
+/// What the worker was at: as it said last, and what its open transaction does meanwhile.
+std::string waits_of(std::string said, const log_figures& now) {
+  // It says what it drains as soon as it looks up, and nothing but the log keeps it from that.
+  if (said.empty()) said = "waits for the log to answer, since before it was asked";
+  if (now.transaction == log_figures::transaction_state::idle) return said;
+  return fmt::format("{}; its transaction is {} for {:.0f} s", said, name(now.transaction), now.transaction_seconds);
+}
+
 /// Everything around the worker that stands while it runs. Made in this order, gone in the reverse.
 struct surroundings {
   metrics of;
@@ -179,8 +187,8 @@ int run_flow(const run_options& options) {
   const auto leave = [&](const std::string& why) {
     around.lines->write(log_level::error,
                         "left before all was drained; what was not committed is read again",
-                        {{"why", why}});
-    std::_Exit(exit_failed);  // the thread inside of the plugin cannot be ended in another way
+                        {{"why", why}, {"worker", waits_of(around.ready->get().why, on.on->figures())}});
+    std::_Exit(exit_failed);  // a thread inside of a plugin, or of a client, cannot be ended in another way
   };
   const stop_watch watch(stop, std::chrono::milliseconds(flow->drain_ms_max), leave);
   const auto done = run_worker(checked.flow, *on.on, worker);

@@ -49,9 +49,9 @@ void watch(const std::stop_token& ended, const std::atomic<int>& asked,
     if (asked >= 1 && !first) first = now;
     if (asked >= 2 && !second) second = now;
     if (second && now - *second >= stop_grace)
-      return leave("was asked twice to stop while a plugin's call was running");
+      return leave("was asked twice to stop");
     if (first && now - *first >= drain_max + stop_grace)
-      return leave("a plugin's call was still running after run.drain_max");
+      return leave("had not come to its end after run.drain_max");
     sleep.wait_for(lock, ended, look_again, [] { return false; });
   }
 }

@@ -12,8 +12,8 @@ namespace sonder::cli {
 /// they only count.
 [[nodiscard]] const std::atomic<int>& stop_requests();
 
-/// Keeps the promise of `run` on leaving where a plugin's call does not come back: threads inside of
-/// such a call cannot be ended one by one. After the second request, or when the first one's drain
+/// Keeps the promise of `run` on leaving where a plugin's call, or a log that does not answer, does
+/// not come back: threads inside of such a call cannot be ended one by one. After the second request, or when the first one's drain
 /// has taken `drain_max`, the worker has `stop_grace` to leave in order; then `leave` is called with
 /// the reason, on this object's thread. The log stays whole: an epoch is written as one batch.
 class stop_watch {

@@ -6,6 +6,7 @@
 
 #include "flow/patient_registry.h"
 #include "flow/services.h"
+#include "flow/store_names.h"
 #include "flow/worker_metrics.h"
 #include "observe/log.h"
 
@@ -26,6 +27,7 @@ constexpr auto give_up_wait = milliseconds(1'000);   // how long calls have to a
 constexpr auto report_interval = milliseconds(100);
 constexpr std::size_t ends_turns = 5;                // reports in which every task's end is asked for once
 constexpr auto ends_again = milliseconds(500);       // after a question for them that the log did not answer
+constexpr auto drain_told_interval = milliseconds(200);
 constexpr auto waits_told_interval = std::chrono::seconds(5);
 
 double seconds_since(steady_clock::time_point from) {
@@ -174,6 +176,28 @@ bool coordinator::wait_for_running(milliseconds at_most) {
     t->disown();
   }
   return true;
+}
+
+/// What tasks are at that have not come to rest: a plugin's call, or else their own work, which asks the log.
+std::string coordinator::running_steps() {
+  std::string text;
+  std::size_t others = 0;
+  for (auto& t : tasks_) {
+    if (t->try_own()) {
+      t->disown();
+      continue;
+    }
+    const auto& call = *t->watch();
+    const auto* stage = call.started_ns.load(std::memory_order_acquire) == 0 ? nullptr : call.stage.load(std::memory_order_acquire);
+    if (!text.empty()) {
+      ++others;
+    } else if (stage != nullptr) {
+      text = "a plugin's call, of stage \"" + stage->options.name + "\" in task " + std::to_string(t->partition());
+    } else {
+      text = "task " + std::to_string(t->partition()) + ", which is in no plugin's call: for the log, or for a batch to end";
+    }
+  }
+  return others == 0 ? text : text + ", and " + std::to_string(others) + (others == 1 ? " more task" : " more tasks");
 }
 
 /// Says when what keeps the worker from its work changes; `/readyz` and the log have it.
@@ -560,12 +584,13 @@ status coordinator::loop(run_summary& summary) {
 status coordinator::drain() {
   if (options_.readiness) options_.readiness(false, "draining");
   context_.stop.stopping.store(true, std::memory_order_relaxed);
-  if (!wait_for_running(milliseconds(context_.flow->options.drain_ms_max))) {
-    context_.stop.cancel = 1;
-    while (asked_to_stop() < 2 && !wait_for_running(give_up_wait)) {
-    }
+  const auto until = steady_clock::now() + milliseconds(context_.flow->options.drain_ms_max);
+  while (!wait_for_running(std::clamp(std::chrono::duration_cast<milliseconds>(until - steady_clock::now()), milliseconds(1), drain_told_interval))) {
     if (asked_to_stop() > 1) return {};
+    if (options_.readiness) options_.readiness(false, "draining, waits for " + running_steps());
+    if (steady_clock::now() >= until) context_.stop.cancel = 1;
   }
+  if (options_.readiness) options_.readiness(false, "draining, waits for the log to commit what is finished");
   for (int part = 0; part < 2; ++part) {  // a task that was sealed already when the epoch closed has a second part
     auto done = commit_collected();
     if (!done) return tl::unexpected(done.error());
@@ -581,11 +606,17 @@ status coordinator::run(run_summary& summary) {
   member_ = std::move(*joined);
   auto ended = loop(summary);
   context_.stop.stopping.store(true, std::memory_order_relaxed);
-  if (options_.readiness) options_.readiness(false, "stopped");
+  const auto leaves = [&](const std::string& waits_for) {
+    if (options_.readiness) options_.readiness(false, waits_for.empty() ? "stopped" : "stopped, waits for " + waits_for);
+  };
+  leaves(running_steps());
   executor_.wait();
+  leaves("the log to tell how far it goes");
   report(true);
   retire_tasks();
+  leaves("its group to let it go");
   member_.reset();
+  leaves("");
   {
     std::lock_guard lock(failure_mutex_);
     if (failure_ != nullptr && failure_->code != errc::cancelled) ended = tl::unexpected(*failure_);

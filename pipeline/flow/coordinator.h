@@ -43,6 +43,7 @@ class coordinator {
   [[nodiscard]] status open_ready_tasks();
   [[nodiscard]] status let_go(const group_event& event);
   void tell_readiness();
+  [[nodiscard]] std::string running_steps();
   void schedule(const std::shared_ptr<task>& t);
   void run_task(const std::shared_ptr<task>& t);
   void schedule_all();

@@ -1,14 +1,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <functional>
+#include <mutex>
 #include <stdexcept>
 #include <thread>
 
 #include "flow/flow_rig.h"
+#include "flow/forwarding_log_rig.h"
 
 // What a worker does when its group takes its tasks away, by a group that does as a test says.
 namespace sonder {
@@ -178,6 +181,54 @@ TEST_F(FlowRebalance, EndsABackOffWhenItsTasksAreLost) {
   flow("not");
   rig.run();
   EXPECT_THAT(rig.records("out"), SizeIs(3));
+}
+
+/// Its commits do not come back while they are held.
+class held_log final : public forwarding_log {
+ public:
+  using forwarding_log::forwarding_log;
+  status fetch(std::string_view topic, std::int32_t partition, std::int64_t from, const fetch_limits& limits,
+               record_block& into) override {
+    auto done = forwarding_log::fetch(topic, partition, from, limits, into);
+    if (done && topic == "events" && !into.records.empty()) fetched = true;
+    return done;
+  }
+  status commit(const epoch_changes& epoch) override {
+    while (held) std::this_thread::sleep_for(milliseconds(2));
+    return forwarding_log::commit(epoch);
+  }
+  std::atomic<bool> held{false}, fetched{false};
+};
+
+TEST_F(FlowRebalance, ADrainSaysWhetherItWaitsForACallOrForTheLog) {
+  flow("linger");
+  std::atomic<int> stop{0};
+  std::mutex mutex;
+  std::vector<std::string> said;
+  rig.options().stop = &stop;
+  rig.options().until_idle = false;
+  rig.options().readiness = [&](bool, const std::string& why) {
+    const std::lock_guard lock(mutex);
+    said.push_back(why);
+  };
+  const auto has_said = [&](const std::string& text) {
+    const std::lock_guard lock(mutex);
+    return std::any_of(said.begin(), said.end(), [&](const auto& one) { return one.find(text) != std::string::npos; });
+  };
+  rig.give("events", {event("e1", 1, "poison")});
+  held_log log(rig.on());
+  log.held = true;
+  result<run_summary> ended;
+  std::thread worker([&] { ended = rig.try_run_on(log); });
+  await([&] { return log.fetched.load(); });
+  std::this_thread::sleep_for(milliseconds(100));
+  stop = 1;
+  await([&] { return has_said("draining, waits for a plugin's call, of stage \"bad\" in task 0"); });
+  await([&] { return has_said("draining, waits for the log to commit what is finished"); });
+  log.held = false;
+  worker.join();
+  ASSERT_TRUE(ended) << ended.error().message;
+  EXPECT_THAT(rig.records("out"), SizeIs(1));
 }
 
 }  // namespace

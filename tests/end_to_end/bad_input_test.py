@@ -199,7 +199,8 @@ sinks:
         said = worker.communicate(timeout=20)[1]
         self.assertEqual(worker.returncode, 4, said)
         self.assertIn("left before all was drained; what was not committed is read again", said)
-        self.assertIn("was asked twice to stop while a plugin's call was running", said)
+        self.assertIn("was asked twice to stop", said)
+        self.assertRegex(said, r"waits for a plugin's call, of stage .+ in task 0")
 
     def wait_for_fetch(self, worker):
         end = time.monotonic() + 30

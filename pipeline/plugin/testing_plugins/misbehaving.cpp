@@ -106,6 +106,7 @@ class misbehaving {
     if (is("other_thread")) use_other_thread();
     if (is("ignore_refusal")) ignore_refusal();
     touch_lent(batch);
+    if (is("linger")) std::this_thread::sleep_for(std::chrono::seconds(1));
     if (is("hang")) {
       for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
     }
