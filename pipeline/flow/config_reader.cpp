@@ -178,7 +178,10 @@ void map_reader::one_of(const std::string& key, const std::vector<std::string>& 
   auto read = scalar(key, joined(choices));
   if (!read) return;
   if (std::find(choices.begin(), choices.end(), *read) == choices.end()) {
-    return wrong(*of_.find(key), key, joined(choices));
+    const auto& at = *of_.find(key);
+    complain(at, member_of(key) + " must be " + joined(choices) + ", not " + found(at) +
+                     (at.from_environment ? std::string() : did_you_mean(*read, choices)));
+    return;
   }
   to = *std::move(read);
 }

@@ -258,6 +258,7 @@ class ConfigMistake : public ::testing::TestWithParam<mistake> {};
 
 TEST_P(ConfigMistake, IsExplainedWhereItStands) {
   ::unsetenv("SONDER_TEST_UNSET");
+  ::setenv("SONDER_TEST_ROLE", "tabel", 1);
   const auto parsed = parse(GetParam().yaml);
   EXPECT_FALSE(parsed.options);
   EXPECT_THAT(lines_of(parsed), ElementsAre("dir/flow.yaml" + GetParam().message));
@@ -316,7 +317,9 @@ INSTANTIATE_TEST_SUITE_P(
         mistake{"BooleanExpected", topic("compact: maybe"),
                 ":3:32: \"compact\" of topic \"a\" must be true or false, not \"maybe\""},
         mistake{"ChoiceExpected", topic("role: tabel"),
-                ":3:29: \"role\" of topic \"a\" must be event, table or global, not \"tabel\""},
+                ":3:29: \"role\" of topic \"a\" must be event, table or global, not \"tabel\"; did you mean \"table\"?"},
+        mistake{"ChoiceFromTheEnvironment", topic("role: \"${SONDER_TEST_ROLE}\""),
+                ":3:29: \"role\" of topic \"a\" must be event, table or global, not what the environment holds"},
         mistake{"TextExpected", topic("subject: [a]"),
                 ":3:32: \"subject\" of topic \"a\" must be a text, not a list"},
         mistake{"ListExpected", topic("carries: {a: b}"),
@@ -341,6 +344,8 @@ INSTANTIATE_TEST_SUITE_P(
                 "such as 64MiB, not \"99999999999TiB\""},
         mistake{"UnknownLog", with("log: {kind: pulsar}\n"),
                 ":3:13: \"kind\" of log must be embedded or kafka, not \"pulsar\""},
+        mistake{"MisspeltLog", with("log: {kind: kafak}\n"),
+                ":3:13: \"kind\" of log must be embedded or kafka, not \"kafak\"; did you mean \"kafka\"?"},
         mistake{"KafkaWithoutBrokers", with("log: {kind: kafka, registry: {url: \"http://r\"}}\n"),
                 ":3:6: log needs \"bootstrap\": brokers to begin with, host:port, with commas between"},
         mistake{"KafkaWithoutRegistry", with("log: {kind: kafka, bootstrap: \"b:9092\"}\n"),

@@ -18,7 +18,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using nlohmann::json;
-using testing::ElementsAre;
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
@@ -253,6 +253,47 @@ TEST_F(WorkerWithoutRegistry, BuriesWhatHasWaitedLongEnoughAndGoesOn) {
   EXPECT_THAT(ended->unbalanced, IsEmpty());
   EXPECT_EQ(ended->ports.at(0).dead_lettered, (std::map<std::string, std::uint64_t>{{"schema_unanswered", 1}}));
   EXPECT_THAT(rig.raw("out", 0), SizeIs(2));
+}
+
+TEST_F(WorkerWithoutRegistry, BuriesARecordOfAGlobalTableThatLiesBehindOneWhichWasApplied) {
+  const auto text_field = [](const std::string& name) { return R"({"name":")" + name + R"(","type":"string","sonder.privacy":{"categories":[]}})"; };
+  rig.file("item.avsc", R"({"type":"record","name":"item","fields":[)" + text_field("id") + "," + text_field("title") + "]}");
+  rig.file("found.avsc", R"({"type":"record","name":"found","fields":[)" + text_field("event_id") + "," + text_field("title") +
+                             R"(,{"name":"times","type":"long","sonder.privacy":{"categories":[]}}]})");
+  const char* root = std::getenv("SONDER_SOURCE_DIR");
+  rig.flow("flow: t\nlog: {kind: embedded, dir: data}\ntopics:\n"
+           "  events: {schema: event.avsc, subject: subject_id, event_time: at, partitions: 1}\n"
+           "  items: {schema: item.avsc, key: id, partitions: 1, role: global, compact: true}\n"
+           "  out: {schema: found.avsc, key: event_id, partitions: 1, carries: [behaviour, quasi_identifier]}\n"
+           "  dead_letter: {schema: " + std::string(root == nullptr ? "." : root) + "/schemas/dead_letter.avsc, partitions: 1}\n"
+           "stages:\n  look: {plugin: lookup, in: {events: events, items: items}}\nsinks:\n  out: look.out\nrun: {commit_interval: 5ms}\n");
+  ASSERT_TRUE(run(1s, true)) << rig.findings();  // registers
+  const auto id_of = [&](const std::string& name) {
+    const std::lock_guard lock(mutex);
+    const auto found = std::find_if(texts.begin(), texts.end(), [&](const auto& text) { return text.find("\"" + name + "\"") != std::string::npos; });
+    return static_cast<std::int32_t>(found - texts.begin() + 1);
+  };
+  const auto give_item = [&](std::int32_t schema_id, const std::string& id) {
+    buffer frame;
+    append_frame(schema_id, frame);
+    rig.give_raw("items", 0, id, std::string(as_text({frame.data(), frame.size()})) + text_of(id) + text_of("one"));
+  };
+  give_item(id_of("item"), "a");
+  give_item(999, "b");
+  give_item(id_of("item"), "c");
+  ASSERT_EQ(id_of("event"), 1);
+  give(1, "e1");  // waits for the table
+  set_down(true);
+  const auto ended = run(400ms, false);
+  ASSERT_TRUE(ended) << ended.error().message;
+  ASSERT_THAT(rig.raw("dead_letter", 0), SizeIs(1));
+  EXPECT_THAT(as_text(rig.raw("dead_letter", 0)[0].value), AllOf(HasSubstr("schema_unanswered"), HasSubstr("items")));
+  EXPECT_THAT(rig.raw("out", 0), SizeIs(1));
+  set_down(false);
+  give(1, "e2");
+  ASSERT_TRUE(run(400ms, false));
+  EXPECT_THAT(rig.raw("out", 0), SizeIs(2));
+  EXPECT_THAT(rig.raw("dead_letter", 0), SizeIs(1)) << "it is buried once, over all runs";
 }
 
 TEST_F(WorkerWithoutRegistry, StopsAndGoesOnFromThereWhenItIsStartedAgain) {

@@ -11,23 +11,30 @@ constexpr int hole_attempts_max = 50;
 constexpr auto hole_pause = std::chrono::milliseconds(5);
 
 // Bounds of one partition's keys; keeps the memory that RocksDB's options point to.
-struct partition_bounds {
+/// Keys from `lower` on and before `upper`, and how to go through them.
+struct key_bounds {
   std::string lower, upper;
   rocksdb::Slice lower_slice, upper_slice;
 
-  partition_bounds(std::uint32_t topic, std::int32_t partition) {
-    put_partition(lower, topic, partition);
-    put_partition(upper, topic, partition + 1);
-    lower_slice = slice(lower);
-    upper_slice = slice(upper);
-  }
+  /// Those that begin so.
+  explicit key_bounds(std::string prefix)
+      : lower(std::move(prefix)), upper(after_prefix(lower)), lower_slice(slice(lower)), upper_slice(slice(upper)) {}
+  key_bounds(const key_bounds&) = delete;
+  key_bounds& operator=(const key_bounds&) = delete;
+
   [[nodiscard]] rocksdb::ReadOptions options() const {
     rocksdb::ReadOptions how;
     how.iterate_lower_bound = &lower_slice;
-    how.iterate_upper_bound = &upper_slice;
+    if (!upper.empty()) how.iterate_upper_bound = &upper_slice;
     return how;
   }
 };
+
+std::string partition_prefix(std::uint32_t topic, std::int32_t partition) {
+  std::string prefix;
+  put_partition(prefix, topic, partition);
+  return prefix;
+}
 
 std::string partition_name(std::string_view topic, std::int32_t partition) {
   return "topic \"" + std::string(topic) + "\", partition " + std::to_string(partition);
@@ -105,7 +112,7 @@ status rocks_log::load_partitions(topic_state& topic) {
     partition.end = range->end;
     partition.bytes = 0;
     if (topic.config.retention_bytes < 0) continue;
-    const partition_bounds bounds(topic.id, i);
+    const key_bounds bounds(partition_prefix(topic.id, i));
     auto at = db_->iterate(family::index, bounds.options());
     for (at->SeekToFirst(); at->Valid(); at->Next()) {
       batch_entry entry;
@@ -172,7 +179,7 @@ result<std::vector<topic_config>> rocks_log::topics() {
 
 result<offset_range> rocks_log::read_range(std::uint32_t topic, std::int32_t partition) {
   offset_range range;
-  const partition_bounds bounds(topic, partition);
+  const key_bounds bounds(partition_prefix(topic, partition));
   auto at = db_->iterate(family::index, bounds.options());
   at->SeekToLast();
   if (at->Valid()) {
@@ -212,7 +219,7 @@ result<std::int64_t> rocks_log::offset_at(std::string_view topic, std::int32_t p
   if (!found) return tl::unexpected<error>(std::move(found).error());
   const std::shared_lock guard(db_mutex_);
   SONDER_TRY(check_open());
-  const partition_bounds bounds((*found)->id, partition);
+  const key_bounds bounds(partition_prefix((*found)->id, partition));
   auto at = db_->iterate(family::index, bounds.options());
   record_block block;
   for (at->Seek(batch_key((*found)->id, partition, range->first)); at->Valid(); at->Next()) {
@@ -277,7 +284,7 @@ status rocks_log::fetch_batches(const topic_state& topic, std::int32_t partition
   into.clear();
   into.next_offset = from;
   const auto records_max = static_cast<std::int64_t>(std::max(1, limits.records_max));
-  const partition_bounds bounds(topic.id, partition);
+  const key_bounds bounds(partition_prefix(topic.id, partition));
   auto how = bounds.options();
   how.fill_cache = false;
   auto at = db_->iterate(family::records, how);
@@ -374,15 +381,10 @@ status rocks_log::state_scan(std::string_view group, std::string_view store, std
   put_state_prefix(lower, group, store, partition);
   const std::size_t own = lower.size();
   lower.append(as_text(prefix));
-  const std::string upper = after_prefix(lower);
-  const rocksdb::Slice lower_slice = slice(lower);
-  const rocksdb::Slice upper_slice = slice(upper);
-  rocksdb::ReadOptions how;
-  how.iterate_lower_bound = &lower_slice;
-  if (!upper.empty()) how.iterate_upper_bound = &upper_slice;
+  const key_bounds bounds(std::move(lower));
   const std::shared_lock guard(db_mutex_);
   SONDER_TRY(check_open());
-  auto at = db_->iterate(family::state, how);
+  auto at = db_->iterate(family::state, bounds.options());
   for (at->SeekToFirst(); at->Valid(); at->Next()) {
     if (!visit(ctx, bytes(at->key()).subspan(own), bytes(at->value()))) return {};
   }
@@ -414,23 +416,18 @@ result<state_size> rocks_log::size_of_state(std::string_view group, std::string_
 // Each store is jumped over once its name is known.
 result<std::vector<std::string>> rocks_log::stores(std::string_view group) {
   SONDER_TRY(catch_up());
-  std::string lower;
-  put_name(lower, group);
-  const std::string upper = after_prefix(lower);
-  const rocksdb::Slice lower_slice = slice(lower);
-  const rocksdb::Slice upper_slice = slice(upper);
-  rocksdb::ReadOptions how;
-  how.iterate_lower_bound = &lower_slice;
-  if (!upper.empty()) how.iterate_upper_bound = &upper_slice;
+  std::string prefix;
+  put_name(prefix, group);
+  const key_bounds bounds(std::move(prefix));
   const std::shared_lock guard(db_mutex_);
   SONDER_TRY(check_open());
   std::vector<std::string> names;
-  auto at = db_->iterate(family::state, how);
+  auto at = db_->iterate(family::state, bounds.options());
   at->SeekToFirst();
   while (at->Valid()) {
     const std::string key(at->key().data(), at->key().size());
-    const std::size_t name_at = lower.size() + sizeof(std::uint16_t);
-    const std::size_t end = key.size() < name_at ? name_at : name_at + get_big<std::uint16_t>(key.data() + lower.size());
+    const std::size_t name_at = bounds.lower.size() + sizeof(std::uint16_t);
+    const std::size_t end = key.size() < name_at ? name_at : name_at + get_big<std::uint16_t>(key.data() + bounds.lower.size());
     if (key.size() < end) return fail(errc::corrupt, "data folder " + folder_.string() + ": an entry of state names no store");
     names.push_back(key.substr(name_at, end - name_at));
     const std::string next = after_prefix(key.substr(0, end));
