@@ -180,6 +180,9 @@ class flow_reader {
     reader.boolean("feedback", topic.feedback);
     reader.boolean("rekey", topic.rekey);
     reader.duration("rekey_retention", minute_ms, 366 * day_ms, topic.rekey_retention_ms);
+    std::string lost = "stop";
+    reader.one_of("rekey_lost", {"stop", "skip"}, lost);
+    topic.rekey_skips_lost = lost == "skip";
     reader.boolean("log_append_time", topic.log_append_time);
     std::string framing = "confluent";
     reader.one_of("framing", {"confluent", "bare"}, framing);

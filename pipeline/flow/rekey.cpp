@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "flow/sink_writer.h"
+#include "observe/log.h"
 
 namespace sonder {
 
@@ -68,6 +69,29 @@ result<std::unique_ptr<rekeyer>> rekeyer::open(const graph& flow, log& on, schem
     }
   }
   return made;
+}
+
+result<std::int64_t> first_kept(const graph& flow, const source_node& source, log& on, std::int32_t partition, std::int64_t next,
+                                logger* lines) {
+  next = std::max<std::int64_t>(0, next);
+  const auto& inner = source.topic;
+  auto kept = on.offsets(inner.topic, partition);
+  if (!kept) return tl::unexpected(kept.error());
+  if (kept->first <= next) return next;
+  const auto gone = kept->first - next;
+  if (inner.rekey_skips_lost) {
+    if (lines != nullptr) {
+      lines->write(log_level::warning, "copies that nobody had taken up are gone, and passed over",
+                   {{"topic", inner.topic}, {"partition", static_cast<std::int64_t>(partition)}, {"offset", next}, {"offsets_gone", gone}});
+    }
+    return kept->first;
+  }
+  return fail(errc::corrupt,
+              to_string(inner.at) + ": topic \"" + inner.topic + "\", the internal one of \"" + inner.name + "\", partition " +
+                  std::to_string(partition) + ": retention has removed offsets " + std::to_string(next) + " to " +
+                  std::to_string(kept->first - 1) + ", which flow \"" + flow.options.name +
+                  "\" had not taken up: it stood still for longer than rekey_retention. `sonder reset --to earliest` begins anew "
+                  "with what \"" + inner.name + "\" still has; `rekey_lost: skip` goes on without them. Then make rekey_retention longer");
 }
 
 status rekeyer::forward(std::int32_t rows_max, std::int64_t now_ms, contribution& to, const bury_fn& bury) {

@@ -21,6 +21,11 @@ struct forwarded_record {
   bool has_key = false;
   bytes_view key;
 };
+/// Where a task begins to read the internal topic of `source`, whose next offset was committed as `next` (-1: none was): there. Unless
+/// retention has taken copies that nobody had read: that is errc::corrupt with the next step, or said to `lines` and passed over,
+/// as the flow says.
+[[nodiscard]] result<std::int64_t> first_kept(const graph& flow, const source_node& source, log& on, std::int32_t partition,
+                                              std::int64_t next, logger* lines);
 /// Room that headers need at most beyond what they were, once the first one is taken off.
 inline constexpr std::size_t headers_overhead = 10;
 /// False if the header is another one. Views in `into` are into the header.

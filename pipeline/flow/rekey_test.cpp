@@ -214,6 +214,59 @@ TEST_F(RekeyTest, SaysWhatATopicNeeds) {
   EXPECT_THAT(rig.findings(), HasSubstr(R"(topic "other" has the name of the internal topic of "events", "t.events-rekey"; give it another one)"));
 }
 
+/// Copies that no task has taken up when retention comes for them.
+class LostCopies : public RekeyTest {
+ protected:
+  void lose(const std::string& more) {
+    embedded_options how;
+    how.now_ms = [this] { return now_ms; };
+    how.maintenance_interval = std::chrono::milliseconds(0);
+    rig.flow(yaml("counted.avsc", tally(), "tally.out", "key: event_id, partitions: 3, rekey: true, rekey_retention: 1h" + more));
+    rig.reopen(how);
+    rig.give("events", {event("e1", "ana", 1'000)});
+    (void)rig.run();
+    const auto of_her = murmur2_partition(as_bytes("ana"), 3);
+    record_batch_builder copies;
+    const auto key = as_bytes("ana");
+    for (int i = 0; i < 2; ++i) copies.append(1'000, &key, &key, {});
+    const produced_batch waiting{"t.events-rekey", of_her, &copies};
+    ASSERT_TRUE(rig.on().append({&waiting, 1}));
+    now_ms += 2 * 3'600'000;
+    ASSERT_TRUE(rig.on().maintain());
+    ASSERT_EQ(rig.on().offsets("t.events-rekey", of_her)->first, 3);
+  }
+  std::int64_t now_ms = 1'700'000'000'000;
+};
+
+TEST_F(LostCopies, AreNotPassedOverInSilence) {
+  lose("");
+  const auto refused = rig.try_run();
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, errc::corrupt);
+  EXPECT_THAT(refused.error().message,
+              HasSubstr(R"(topic "t.events-rekey", the internal one of "events", partition )" +
+                        std::to_string(murmur2_partition(as_bytes("ana"), 3)) +
+                        R"(: retention has removed offsets 1 to 2, which flow "t" had not taken up)"));
+}
+
+TEST_F(LostCopies, ArePassedOverWhereTheFlowSaysSo) {
+  lose(", rekey_lost: skip");
+  rig.give("events", {event("e2", "ana", 2'000)});
+  (void)rig.run();
+  EXPECT_THAT(rig.records("out"), ElementsAre(HasSubstr("e1"), HasSubstr(R"("event_id":"e2","subject_id":"ana","count":2)")));
+}
+
+TEST_F(LostCopies, AreNoneWhereRetentionTakesWhatWasTakenUp) {
+  lose(", rekey_lost: skip");
+  (void)rig.run();  // goes on behind them
+  now_ms += 2 * 3'600'000;
+  ASSERT_TRUE(rig.on().maintain());
+  rig.flow(yaml("counted.avsc", tally(), "tally.out", "key: event_id, partitions: 3, rekey: true, rekey_retention: 1h"));
+  rig.give("events", {event("e2", "ana", 2'000)});
+  (void)rig.run();
+  EXPECT_THAT(rig.records("out"), SizeIs(2));
+}
+
 /// Two strings as Avro writes them, one after the other.
 std::string avro_key(const std::string& subject, const std::string& purpose) {
   const auto text = [](const std::string& of) { return std::string(1, static_cast<char>(of.size() * 2)) + of; };

@@ -61,6 +61,7 @@ status task::open() {
   sinks_.clear();
   globals_.clear();
   globals_there_ = globals_behind_ = false;
+  sealed_next_.assign(flow_.sources.size(), -1);
   for (std::size_t i = 0; i < flow_.sources.size(); ++i) {
     if (is_global(flow_.sources[i])) {
       SONDER_TRY(open_global(i));
@@ -69,7 +70,14 @@ status task::open() {
     auto reader = std::make_unique<source_reader>(flow_, static_cast<int>(i), *context_.on, *context_.schemas, partition_, context_.lines);
     auto committed = context_.on->committed_of(flow_.options.name, flow_.sources[i].topic.topic, partition_);
     if (!committed) return tl::unexpected(committed.error());
-    reader->seek(std::max<std::int64_t>(0, *committed));
+    auto from = std::max<std::int64_t>(0, *committed);
+    if (flow_.sources[i].rekey >= 0) {
+      auto kept = first_kept(flow_, flow_.sources[i], *context_.on, partition_, *committed, context_.lines);
+      if (!kept) return tl::unexpected(kept.error());
+      from = *kept;
+    }
+    reader->seek(from);
+    sealed_next_[i] = std::max<std::int64_t>(0, *committed);
     sources_.push_back(std::move(reader));
   }
   rekeyer_.reset();
@@ -130,9 +138,9 @@ void task::take_in_commit() {
 void task::seal() {
   seal_asked.store(false, std::memory_order_relaxed);
   take_in_commit();
-  if (failed_ || sealed_.load(std::memory_order_relaxed) != nullptr || open_->empty()) return;
+  if (failed_ || sealed_.load(std::memory_order_relaxed) != nullptr || (open_->empty() && !passed_markers())) return;
   for (std::size_t i = 0; i < sources_.size(); ++i) {
-    if (!is_global(flow_.sources[i])) open_->next_offsets[i] = sources_[i]->next_offset();
+    if (!is_global(flow_.sources[i])) sealed_next_[i] = open_->next_offsets[i] = sources_[i]->next_offset();
   }
   seal_globals();
   if (rekeyer_ != nullptr) rekeyer_->seal(*open_);
@@ -144,6 +152,15 @@ void task::seal() {
   for (auto& left : left_behind_) left->seal(open_->state);
   std::swap(open_, other_);
   sealed_.store(other_.get(), std::memory_order_release);
+}
+
+/// The next offset of an internal topic has moved over what holds no record. That is committed too: retention may take all of a topic
+/// that stands still, and what it takes behind a committed offset looks like a loss when the task is opened again.
+bool task::passed_markers() const noexcept {
+  for (std::size_t i = 0; i < sources_.size(); ++i) {
+    if (flow_.sources[i].rekey >= 0 && sources_[i]->next_offset() > sealed_next_[i]) return true;
+  }
+  return false;
 }
 
 /// Event time never goes back, over a restart neither: timers would come late, and the clock that plugins read would differ.

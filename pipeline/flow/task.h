@@ -84,7 +84,7 @@ class task {
   /// Nothing is uncommitted or parked that `--until-idle` waits for: all but what feedback topics and the clock keep going.
   [[nodiscard]] bool settled() noexcept {
     const auto* closed = sealed();
-    return !failed_ && open_->awaited_steps == 0 && (closed == nullptr || closed->awaited_steps == 0) && parked() == 0;
+    return !failed_ && open_->awaited_steps == 0 && (closed == nullptr || closed->awaited_steps == 0) && parked() == 0 && !passed_markers();
   }
   /// Whether its tables have been applied once to the ends that they had: events are taken up then. [any thread]
   [[nodiscard]] bool tables_applied() const noexcept { return tables_applied_.load(std::memory_order_relaxed); }
@@ -113,6 +113,7 @@ class task {
   [[nodiscard]] status bury_left_behind();
   void take_in_commit();
   void keep_event_time();
+  [[nodiscard]] bool passed_markers() const noexcept;
   [[nodiscard]] result<step_outcome> advance();
   [[nodiscard]] bool full() const noexcept;
   void note_block(block_reason why);
@@ -174,6 +175,7 @@ class task {
   std::vector<std::int64_t> table_ends_;  ///< per source, up to where tables are being applied; empty: they are where they should be
   std::atomic<bool> tables_applied_{false};
   bool keeps_timers_ = false;             ///< of a stage: consent to what they do is asked for when they fire
+  std::vector<std::int64_t> sealed_next_;  ///< per source: the next offset as last sealed or, of an internal topic, as committed
 
   row_space space_;
   batch_memory memory_;

@@ -195,6 +195,31 @@ sinks: {{out: tally.out}}
             summary = self.run_until_idle(1)
             self.assertEqual((summary["records_in"], summary["records_out"]), (1, 1), summary)
 
+    def test_copies_that_retention_took_are_missed_unless_all_were_taken_up(self):
+        self.flow(self.journal_and_consent("key: event_id, partitions: 2, rekey: true"))
+        self.kafka.create(f"{self.name}-journal", 2)
+        event = {"event_id": "e1", "subject_id": "ana", "at": AT, "n": 1, "wish": ""}
+        self.write(f"{self.name}-journal", 2, CRASH / "event.avsc", [(b"k", event, 0)])
+        self.run_until_idle(1)
+        inner = f"{self.name}.journal-rekey"
+        hers = broker.murmur2_partition(b"ana", 4)
+        # What a flow that stands still for longer than retention finds: nothing, markers gone with the rest.
+        self.delete_before_end(inner, hers)
+        self.run_until_idle(1)
+        self.write(inner, 4, CRASH / "event.avsc", [(b"ana", event, hers)])
+        self.delete_before_end(inner, hers)
+        refused = self.place.run("run", self.config, "--until-idle", "--data-dir", self.place.folder / "state-1", expect=4).stderr
+        self.assertRegex(refused, rf'topic "{inner}", the internal one of "journal", partition {hers}: retention has removed offsets ')
+        self.place.run("run", self.config, "--until-idle", "--data-dir", self.place.folder / "state-1", "--set", "topics.journal.rekey_lost=skip")
+        self.run_until_idle(1)
+
+    def delete_before_end(self, topic, partition):
+        from confluent_kafka import TopicPartition
+        from confluent_kafka.admin import AdminClient
+        at = TopicPartition(topic, partition, confluent_kafka.OFFSET_END)
+        admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap})
+        admin.delete_records([at])[at].result(30)
+
     def test_feedback_goes_round_exactly_once_over_a_kill_and_keeps_nobody_waiting(self):
         self.schema("event", "event_id", "subject_id")
         self.schema("counted", "event_id", "subject_id", ("count", "long"))
