@@ -180,6 +180,7 @@ class flow_reader {
     reader.boolean("feedback", topic.feedback);
     reader.boolean("rekey", topic.rekey);
     reader.duration("rekey_retention", minute_ms, 366 * day_ms, topic.rekey_retention_ms);
+    reader.size("memory_max", 1 << 20, std::int64_t{64} << 30, topic.memory_bytes_max);
     std::string lost = "stop";
     reader.one_of("rekey_lost", {"stop", "skip"}, lost);
     topic.rekey_skips_lost = lost == "skip";

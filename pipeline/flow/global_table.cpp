@@ -19,7 +19,23 @@ std::string index_of(std::int32_t partition, bytes_view key) {
 }  // namespace
 
 global_table::global_table(log& from, const topic_options& topic)
-    : from_(from), topic_(topic.topic), partitions_(topic.partitions), next_(static_cast<std::size_t>(topic.partitions), 0) {}
+    : from_(from), options_(topic), topic_(topic.topic), partitions_(topic.partitions), next_(static_cast<std::size_t>(topic.partitions), 0) {}
+
+global_table::reader::reader(global_table& of) : of_(of) {
+  const std::unique_lock lock(of_.mutex_);
+  of_.readers_.insert(this);
+}
+
+global_table::reader::~reader() {
+  const std::unique_lock lock(of_.mutex_);
+  of_.readers_.erase(this);
+}
+
+// Whose task fails after this has a new reader then, and what its stages had of the table is gone.
+void global_table::reader::fetch(std::int64_t from, const fetch_limits& limits, record_block& into, std::vector<place>& places) {
+  of_.fetch(from, limits, into, places);
+  next_.store(into.next_offset, std::memory_order_relaxed);
+}
 
 result<std::vector<std::int64_t>> global_table::ends() {
   std::vector<std::int64_t> all;
@@ -34,6 +50,7 @@ result<std::vector<std::int64_t>> global_table::ends() {
 status global_table::advance() {
   std::unique_lock reading(reading_, std::try_to_lock);
   if (!reading.owns_lock()) return {};
+  forget_removals();
   for (std::int32_t p = 0; p < partitions_; ++p) {
     auto& next = next_[static_cast<std::size_t>(p)];
     for (int i = 0; i < reads_in_a_row_max; ++i) {
@@ -58,19 +75,46 @@ status global_table::keep(std::int32_t partition, const log_record& record) {
   }
   // A record without a key replaces none.
   if (record.has_key) {
-    auto [index, fresh] = newest_.try_emplace(index_of(partition, record.key), sequence_);
-    if (!fresh) {
-      const auto before = records_.find(index->second);
-      bytes_ -= before->second.size + kept_overhead;
-      records_.erase(before);
-      index->second = sequence_;
-    }
+    auto index = index_of(partition, record.key);
+    const auto before = newest_.find(index);
+    // A removal of what no reader has, or has had removed already.
+    if (before == newest_.end() && !record.has_value) return {};
+    if (before != newest_.end()) forget(before->second);
+    newest_.insert_or_assign(std::move(index), sequence_);
+    if (!record.has_value) removals_.insert(sequence_);
   }
   bytes_ += made.size + kept_overhead;
   records_.emplace_hint(records_.end(), sequence_++, std::move(made));
-  if (bytes_ <= global_table_bytes_max) return {};
-  return fail(errc::invalid, "topic \"" + topic_ + "\", a global table, needs more than " + std::to_string(global_table_bytes_max >> 20) +
-                                 " MiB in each worker; make it a table that is partitioned as the events are (role: table)");
+  if (bytes_ <= static_cast<std::size_t>(options_.memory_bytes_max)) return {};
+  return fail(errc::invalid, to_string(options_.at) + ": topic \"" + options_.name + "\", a global table, needs more than its memory_max of " +
+                                 std::to_string(options_.memory_bytes_max >> 20) + " MiB in each worker; make memory_max larger, or the "
+                                 "topic a table that is partitioned as the events are (role: table)");
+}
+
+void global_table::forget(std::int64_t sequence) {
+  const auto found = records_.find(sequence);
+  bytes_ -= found->second.size + kept_overhead;
+  records_.erase(found);
+  removals_.erase(sequence);
+}
+
+/// Those that every reader has.
+void global_table::forget_removals() {
+  const std::unique_lock lock(mutex_);
+  if (removals_.empty()) return;
+  auto had_by_all = sequence_;
+  for (const auto* each : readers_) had_by_all = std::min(had_by_all, each->next_.load(std::memory_order_relaxed));
+  while (!removals_.empty() && *removals_.begin() < had_by_all) {
+    const auto sequence = *removals_.begin();
+    const auto& gone = records_.at(sequence);
+    newest_.erase(index_of(gone.partition, gone.record.key));
+    forget(sequence);
+  }
+}
+
+std::size_t global_table::bytes() const {
+  std::shared_lock lock(mutex_);
+  return bytes_;
 }
 
 bool global_table::reaches(const std::vector<std::int64_t>& ends) const {

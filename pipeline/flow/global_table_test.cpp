@@ -217,45 +217,99 @@ TEST_F(GlobalTableTest, SaysWhoCannotReadOne) {
   EXPECT_THAT(rig.findings(), HasSubstr(R"(stage "consent" decides on consent by topic "consent", a global table, which is not read further before each event)"));
 }
 
-TEST(GlobalTable, KeepsTheNewestOfEachKeyAndItsRemoval) {
-  flow_rig rig;
-  rig.file("item.avsc", item_schema);
-  topic_config config;
-  config.name = "items";
-  config.partitions = 1;
-  ASSERT_TRUE(rig.on().create_topic(config));
-  topic_options options;
-  options.topic = "items";
-  options.partitions = 1;
-  global_table copy(rig.on(), options);
-  const auto give = [&](const std::string& key, const char* value) {
+/// One partition of records with values that stand for themselves.
+class GlobalTable : public testing::Test {
+ protected:
+  GlobalTable() {
+    rig.file("item.avsc", item_schema);
+    topic_config config;
+    config.name = options.name = options.topic = "items";
+    config.partitions = options.partitions = 1;
+    EXPECT_TRUE(rig.on().create_topic(config));
+  }
+  void give(const std::string& key, const char* value) {
     record_batch_builder batch;
     const auto key_view = as_bytes(key);
     const auto value_view = as_bytes(value == nullptr ? "" : value);
     batch.append(1, &key_view, value == nullptr ? nullptr : &value_view, {});
     const produced_batch produced{"items", 0, &batch};
     ASSERT_TRUE(rig.on().append({&produced, 1}));
-  };
+  }
+  /// What a reader has not had: `key=value`, or `key` alone where it was removed.
+  std::vector<std::string> rest(global_table::reader& of, std::int64_t& next) {
+    record_block block;
+    std::vector<std::string> all;
+    of.fetch(next, {}, block, places);
+    for (const auto& r : block.records) all.push_back(std::string(as_text(r.key)) + (r.has_value ? "=" + std::string(as_text(r.value)) : ""));
+    next = block.next_offset;
+    return all;
+  }
+  flow_rig rig;
+  topic_options options;
+  std::vector<global_table::place> places;
+};
+
+TEST_F(GlobalTable, KeepsTheNewestOfEachKeyAndItsRemovalUntilAllHaveIt) {
+  global_table copy(rig.on(), options);
+  global_table::reader first(copy), second(copy);
+  std::int64_t first_at = 0, second_at = 0;
   give("a", "1");
   give("b", "1");
   give("a", "2");
-  give("b", nullptr);
   auto ends = copy.ends();
   ASSERT_TRUE(ends);
   EXPECT_FALSE(copy.reaches(*ends));
   ASSERT_TRUE(copy.advance());
   EXPECT_TRUE(copy.reaches(*ends));
-  record_block block;
-  std::vector<global_table::place> places;
-  copy.fetch(0, {}, block, places);
-  ASSERT_THAT(block.records, SizeIs(2));
-  EXPECT_EQ(as_text(block.records[0].key), "a");
-  EXPECT_EQ(as_text(block.records[0].value), "2");
-  EXPECT_FALSE(block.records[1].has_value);
-  EXPECT_EQ(places[1].offset, 3);
-  EXPECT_EQ(block.next_offset, copy.end());
-  copy.fetch(block.next_offset, {}, block, places);
-  EXPECT_THAT(block.records, IsEmpty());
+  EXPECT_THAT(rest(first, first_at), ElementsAre("b=1", "a=2"));
+  EXPECT_EQ(places[1].offset, 2);
+  EXPECT_THAT(rest(second, second_at), ElementsAre("b=1", "a=2"));
+  EXPECT_EQ(second_at, copy.end());
+
+  give("b", nullptr);
+  ASSERT_TRUE(copy.advance());
+  EXPECT_THAT(rest(first, first_at), ElementsAre("b"));
+  EXPECT_EQ(places[0].offset, 3);
+  ASSERT_TRUE(copy.advance());
+  EXPECT_THAT(rest(second, second_at), ElementsAre("b")) << "the other one had it alone";
+  ASSERT_TRUE(copy.advance());
+  global_table::reader third(copy);
+  std::int64_t third_at = 0;
+  EXPECT_THAT(rest(third, third_at), ElementsAre("a=2"));
+  EXPECT_THAT(rest(first, first_at), IsEmpty());
+}
+
+TEST_F(GlobalTable, TakesNoMemoryForWhatIsRemoved) {
+  global_table copy(rig.on(), options);
+  global_table::reader reader(copy);
+  std::int64_t at = 0;
+  for (int i = 0; i < 500; ++i) {
+    give("k" + std::to_string(i), "value");
+    give("k" + std::to_string(i), nullptr);
+    give("unknown" + std::to_string(i), nullptr);
+    ASSERT_TRUE(copy.advance());
+    (void)rest(reader, at);
+  }
+  ASSERT_TRUE(copy.advance());
+  EXPECT_EQ(copy.bytes(), 0U);
+}
+
+TEST_F(GlobalTable, SaysWhichBoundItNeedsMoreThan) {
+  options.at = {"flow.yaml", 4, 3};
+  options.memory_bytes_max = 1 << 20;
+  global_table copy(rig.on(), options);
+  const std::string half(600'000, 'x');
+  give("a", half.c_str());
+  ASSERT_TRUE(copy.advance());
+  give("a", half.c_str());
+  ASSERT_TRUE(copy.advance()) << "it takes the place of the first";
+  give("b", half.c_str());
+  const auto full = copy.advance();
+  ASSERT_FALSE(full);
+  EXPECT_EQ(full.error().code, errc::invalid);
+  EXPECT_EQ(full.error().message,
+            "flow.yaml:4:3: topic \"items\", a global table, needs more than its memory_max of 1 MiB in each worker; make memory_max larger, "
+            "or the topic a table that is partitioned as the events are (role: table)");
 }
 
 }  // namespace

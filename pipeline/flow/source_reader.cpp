@@ -34,11 +34,11 @@ source_reader::source_reader(const graph& flow, const rekey_node& rekey, log& fr
     : source_reader(flow, rekey.raw, rekey.source, from, schemas, partition, lines) {}
 
 source_reader::source_reader(const graph& flow, int source, log& from, schema_registry& schemas, std::int32_t partition,
-                             logger* lines, const global_table& copy, buries_fn buries)
+                             logger* lines, global_table& copy, buries_fn buries)
     : source_reader(flow, source, from, schemas, partition, lines) {
-  copy_ = &copy;
+  copy_ = std::make_unique<global_table::reader>(copy);
   buries_ = std::move(buries);
-  reached_.assign(static_cast<std::size_t>(copy.partitions()), 0);
+  reached_.assign(static_cast<std::size_t>(copy_->partitions()), 0);
 }
 
 source_reader::source_reader(const graph& flow, const source_node& node, int source, log& from, schema_registry& schemas,

@@ -59,7 +59,7 @@ class source_reader {
   /// every task reads them.
   using buries_fn = std::function<bool(const global_table::place& at)>;
   source_reader(const graph& flow, int source, log& from, schema_registry& schemas, std::int32_t partition,
-                logger* lines, const global_table& copy, buries_fn buries);
+                logger* lines, global_table& copy, buries_fn buries);
 
   /// Where the next record is taken up; -1 as long as `seek` was not called.
   [[nodiscard]] std::int64_t next_offset() const noexcept;
@@ -114,7 +114,7 @@ class source_reader {
   log& from_;
   schema_registry& schemas_;
   std::int32_t partition_;
-  const global_table* copy_ = nullptr;  ///< null where it reads the log
+  std::unique_ptr<global_table::reader> copy_;  ///< null where it reads the log
   buries_fn buries_;
   std::vector<std::int64_t> reached_;
   record_block block_;
