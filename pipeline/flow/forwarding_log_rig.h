@@ -35,6 +35,10 @@ class forwarding_log : public log {
                     void* ctx) override {
     return behind_.state_scan(group, store, partition, prefix, visit, ctx);
   }
+  result<state_footprint> footprint_of_state(std::string_view group, std::string_view store,
+                                             std::span<const std::int32_t> partitions) override {
+    return behind_.footprint_of_state(group, store, partitions);
+  }
   void wait_for_records(std::uint64_t& seen, std::chrono::milliseconds at_most) override { behind_.wait_for_records(seen, at_most); }
   result<std::optional<std::string>> note(std::string_view name) override { return behind_.note(name); }
   status set_note(std::string_view name, std::string_view value) override { return behind_.set_note(name, value); }

@@ -20,7 +20,8 @@ worker_metrics::worker_metrics(const task_context& context, metrics& to)
       outbox_(to.gauge_of(metric::outbox_bytes)),
       processing_(to.gauge_of(metric::tasks, {"processing"})),
       waiting_(to.gauge_of(metric::tasks, {"waiting"})),
-      clients_(*context.on, *context.schemas, to) {
+      clients_(*context.on, *context.schemas, to),
+      sizes_(*context.flow, *context.on, to) {
   make_nodes();
   make_gauges();
 }
@@ -222,6 +223,7 @@ void worker_metrics::count_plugin_metrics(task& t) {
 
 void worker_metrics::publish(std::int64_t outbox_bytes, const std::vector<std::int32_t>& partitions) {
   std::erase_if(tasks_, [&](const auto& one) { return std::find(partitions.begin(), partitions.end(), one.first) == partitions.end(); });
+  sizes_.follow(partitions);
   outbox_.set(static_cast<double>(outbox_bytes));
   publish_backlogs(context_.now_ms());
   publish_stages();

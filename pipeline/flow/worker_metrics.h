@@ -9,6 +9,7 @@
 
 #include "flow/contribution.h"
 #include "flow/log_metrics.h"
+#include "flow/state_sizes.h"
 #include "flow/task.h"
 #include "observe/metrics.h"
 
@@ -99,6 +100,7 @@ class worker_metrics {
   gauge& processing_;
   gauge& waiting_;
   log_metrics clients_;
+  state_sizes sizes_;
 };
 
 /// Ends the process with `exit_deadline_passed` when a plugin's call takes longer than its stage's deadline: nothing of its epoch is

@@ -1,8 +1,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <map>
+#include <thread>
 
 #include "flow/age_tally.h"
 #include "flow/endless_log_rig.h"
@@ -101,6 +104,31 @@ TEST_F(WorkerMetrics, ShowStoresOneByOneAndNoLagAtTheEnd) {
                                     HasSubstr(R"(sonder_source_lag_records{topic="events",role="event"} 0)"),
                                     HasSubstr(R"(sonder_source_lag_seconds{topic="events",role="event"} 0)"),
                                     HasSubstr(R"(sonder_source_waiting_records{topic="events"} 0)")));
+}
+
+TEST_F(WorkerMetrics, ShowWhatAStoreTakesOnDisk) {
+  flow("counted.avsc", "  tally: {plugin: counter, in: {events: events}}\n", "tally.out");
+  std::vector<std::string> all;
+  for (int i = 0; i < 3'000; ++i) all.push_back(event("e" + std::to_string(i), "subject-" + std::to_string(i), 1'000 + i));
+  rig.give("events", all);
+  rig.run();
+  rig.reopen();
+  give(1);
+  std::atomic<int> stop{0};
+  rig.options().stop = &stop;
+  rig.options().until_idle = false;
+  result<run_summary> ended;
+  std::thread worker([&] { ended = rig.try_run(); });
+  for (int i = 0; i < 2'000 && value(metric::store_disk_bytes, {"tally", "counts"}) == 0; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  stop = 1;
+  worker.join();
+  rig.options().stop = nullptr;
+  ASSERT_TRUE(ended) << ended.error().message;
+  // An estimate: of at least a byte a subject, and not of the whole log.
+  EXPECT_GT(value(metric::store_disk_bytes, {"tally", "counts"}), 3'000);
+  EXPECT_LT(value(metric::store_disk_bytes, {"tally", "counts"}), 3'000'000);
+  EXPECT_EQ(value(metric::changelog_records, {"tally", "counts"}), 0) << "the embedded log has none";
 }
 
 TEST_F(WorkerMetrics, TellTimersThatWaitFromThoseThatFired) {

@@ -163,6 +163,11 @@ class log {
                                                          std::int32_t /*partition*/) {
     return fail(errc::unsupported, "this log cannot tell how much state it has");
   }
+  /// What a store takes in these tasks, which are this process's. Reads no state; may wait for a broker, a second at most.
+  [[nodiscard]] virtual result<state_footprint> footprint_of_state(std::string_view /*group*/, std::string_view /*store*/,
+                                                                   std::span<const std::int32_t> /*partitions*/) {
+    return fail(errc::unsupported, "this log cannot tell what its state takes");
+  }
   /// For a group that nobody works in: state away and offsets elsewhere, together, or state first where it is more than one commit
   /// takes; the same reset again finishes one that ended half-way. errc::unavailable: a worker is there, or came meanwhile.
   [[nodiscard]] virtual status reset(const group_reset& /*to*/) {

@@ -28,6 +28,12 @@ struct state_size {
   std::int64_t records = 0;  ///< of the changelog, those not compacted away yet among them; 0 where there is no changelog
 };
 
+/// What keyed state takes, by estimates that are at hand.
+struct state_footprint {
+  std::int64_t disk_bytes = 0;  ///< on this machine
+  std::int64_t changelog_offsets = 0;  ///< from the first kept to the last written; 0 where there is no changelog
+};
+
 struct state_part {
   std::string_view store;
   std::int32_t partition = 0;

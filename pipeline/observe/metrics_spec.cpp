@@ -80,6 +80,13 @@ std::vector<metric_spec> written() {
       level(outbox_bytes, "bytes", "Encoded results that wait for a commit.", {}, 1),
       level(store_bytes, "bytes", "Memory of a stage's store over all tasks: hot keys, and changes that no epoch has committed.",
             {{"stage"}, {"store"}, {"part", {"cache", "changes"}}}, 2 * nodes_max),
+      level(store_disk_bytes, "bytes",
+            "What a stage's store takes on this worker's disk, over its tasks: RocksDB's estimate, compressed, at most ten seconds old.",
+            {{"stage"}, {"store"}}, nodes_max),
+      level(changelog_records, "records",
+            "Offsets that the changelogs of a stage's store span, over this worker's tasks: at most so many records, fewer where compaction "
+            "has been; 0 without changelogs.",
+            {{"stage"}, {"store"}}, nodes_max),
       level(source_waiting, "records", "Records that were fetched and not taken up yet.", {{"topic"}},
             nodes_max),
       level(source_lag, "records", "Committed records of a topic that are not taken up yet.",

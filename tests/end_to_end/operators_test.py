@@ -4,6 +4,7 @@
   operators_test.py embedded|kafka"""
 import json
 import pathlib
+import re
 import signal
 import sys
 import time
@@ -122,6 +123,26 @@ class Operators(unittest.TestCase):
         self.assertEqual([w["tasks"] for w in now["workers"]], [list(range(PARTITIONS))])
         self.assertTrue(all(p["worker"] == now["workers"][0]["member"] for p in now["partitions"]))
         self.assertIn("1 worker\n", self.place.run("group", self.config).stdout)
+        worker.send_signal(signal.SIGTERM)
+        self.assertEqual(worker.wait(30), 0)
+
+    def test_metrics_tell_what_stores_take(self):
+        # An estimate by blocks, which may leave out the little that these stores hold; a changelog's offsets are counted.
+        port = free_port()
+        worker = self.place.start("run", self.config, "--quiet", "--set", f"run.http_port={port}")
+        self.addCleanup(lambda: (worker.kill(), worker.communicate()))
+        wait(lambda: get(port, "/readyz")[0] == 200)
+
+        def shown(name):
+            text = get(port, "/metrics")[1]
+            return float(re.search(rf'^{name}{{stage="tally",store="counts"}} (\S+)$', text, re.M).group(1))
+
+        if KIND == "kafka":
+            wait(lambda: shown("sonder_changelog_records") >= len(SUBJECTS))
+            self.assertLess(shown("sonder_changelog_records"), 400)
+        else:
+            self.assertEqual(shown("sonder_changelog_records"), 0)
+        self.assertGreaterEqual(shown("sonder_store_disk_bytes"), 0)
         worker.send_signal(signal.SIGTERM)
         self.assertEqual(worker.wait(30), 0)
 

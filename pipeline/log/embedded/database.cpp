@@ -204,6 +204,17 @@ std::unique_ptr<rocksdb::Iterator> database::iterate(family f, const rocksdb::Re
   return std::unique_ptr<rocksdb::Iterator>(db_->NewIterator(how, at(f)));
 }
 
+result<std::int64_t> database::approximate_bytes(family f, std::string_view from,
+                                                 std::string_view to) {
+  rocksdb::SizeApproximationOptions how;
+  how.include_memtables = true;
+  const rocksdb::Range range(slice(from), slice(to));
+  std::uint64_t bytes = 0;
+  const auto outcome = db_->GetApproximateSizes(how, at(f), &range, 1, &bytes);
+  if (!outcome.ok()) return failed("cannot tell sizes", outcome);
+  return static_cast<std::int64_t>(bytes);
+}
+
 tl::unexpected<error> database::failed(std::string_view doing, const rocksdb::Status& why) const {
   const std::string place = "data folder " + folder_.string() + ": " + std::string(doing) + ": ";
   if (says_disk_full(why)) {

@@ -51,6 +51,9 @@ class database {
   [[nodiscard]] result<bool> get(family f, std::string_view key, rocksdb::PinnableSlice& value);
   [[nodiscard]] std::unique_ptr<rocksdb::Iterator> iterate(family f,
                                                            const rocksdb::ReadOptions& how);
+  /// What keys in [from, to) take, in files and not in files yet, by their indexes alone.
+  [[nodiscard]] result<std::int64_t> approximate_bytes(family f, std::string_view from,
+                                                       std::string_view to);
 
   /// RocksDB's status as ours: `data folder F: <doing>: ...` and what to do about it. A full disk is errc::unavailable: every later
   /// write looks whether there is space again.

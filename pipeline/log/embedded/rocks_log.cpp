@@ -413,6 +413,21 @@ result<state_size> rocks_log::size_of_state(std::string_view group, std::string_
   return size;
 }
 
+result<state_footprint> rocks_log::footprint_of_state(std::string_view group, std::string_view store,
+                                                       std::span<const std::int32_t> partitions) {
+  const std::shared_lock guard(db_mutex_);
+  SONDER_TRY(check_open());
+  state_footprint sum;
+  for (const auto partition : partitions) {
+    std::string lower;
+    put_state_prefix(lower, group, store, partition);
+    auto bytes = db_->approximate_bytes(family::state, lower, after_prefix(lower));
+    if (!bytes) return tl::unexpected<error>(std::move(bytes).error());
+    sum.disk_bytes += *bytes;
+  }
+  return sum;
+}
+
 // Each store is jumped over once its name is known.
 result<std::vector<std::string>> rocks_log::stores(std::string_view group) {
   SONDER_TRY(catch_up());

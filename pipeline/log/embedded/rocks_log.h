@@ -81,6 +81,8 @@ class rocks_log final : public embedded_log {
   result<group_state> describe_group(std::string_view group) override;
   result<state_size> size_of_state(std::string_view group, std::string_view store,
                                    std::int32_t partition) override;
+  result<state_footprint> footprint_of_state(std::string_view group, std::string_view store,
+                                             std::span<const std::int32_t> partitions) override;
   status reset(const group_reset& to) override;
   void wait_for_records(std::uint64_t& seen, std::chrono::milliseconds at_most) override;
   result<std::optional<std::string>> note(std::string_view name) override;

@@ -26,6 +26,8 @@ struct topic_list_deleter {
 };
 using topic_list_ptr = std::unique_ptr<rd_kafka_topic_partition_list_t, topic_list_deleter>;
 
+constexpr std::chrono::milliseconds footprint_wait_max(1'000);
+
 /// The log as one of its parts each: see README.md.
 class broker_log final : public log {
  public:
@@ -85,6 +87,8 @@ class broker_log final : public log {
                                    std::int32_t partition) override {
     return admin_->size_of(group, store, partition);
   }
+  result<state_footprint> footprint_of_state(std::string_view group, std::string_view store,
+                                             std::span<const std::int32_t> partitions) override;
   status reset(const group_reset& to) override;
   log_figures figures() const override;
   result<std::vector<std::int64_t>> committed(std::string_view group,
@@ -300,6 +304,29 @@ result<std::vector<std::string>> broker_log::stores(std::string_view group) {
     if (auto store = store_of_changelog(group, topic); !store.empty()) found.push_back(std::move(store));
   }
   return found;
+}
+
+// The ends are this worker's own: only it writes there. The beginnings are the brokers', all of a topic in one question.
+result<state_footprint> broker_log::footprint_of_state(std::string_view group, std::string_view store,
+                                                       std::span<const std::int32_t> partitions) {
+  const auto held = state();
+  if (!held) return tl::unexpected(held.error());
+  const auto own = (*held)->footprint_of(group, store, partitions);
+  if (!own) return tl::unexpected(own.error());
+  state_footprint sum{own->disk_bytes, 0};
+  if (own->changelog_next.empty()) return sum;
+  const auto changelog = changelog_topic(group, store);
+  const topic_list_ptr first(rd_kafka_topic_partition_list_new(static_cast<int>(own->changelog_next.size())));
+  for (const auto& [partition, next] : own->changelog_next)
+    rd_kafka_topic_partition_list_add(first.get(), changelog.c_str(), partition)->offset = RD_KAFKA_OFFSET_BEGINNING;
+  const auto code = rd_kafka_offsets_for_times(asks_->get(), first.get(), static_cast<int>(footprint_wait_max.count()));
+  if (code != RD_KAFKA_RESP_ERR_NO_ERROR) return asks_->fail(code, "asking where changelog \"" + changelog + "\" begins");
+  for (const auto& [partition, next] : own->changelog_next) {
+    const auto* one = rd_kafka_topic_partition_list_find(first.get(), changelog.c_str(), partition);
+    if (one->err != RD_KAFKA_RESP_ERR_NO_ERROR) return asks_->fail(one->err, "asking where changelog \"" + changelog + "\" begins");
+    sum.changelog_offsets += std::max<std::int64_t>(0, next - one->offset);
+  }
+  return sum;
 }
 
 status broker_log::commit_offsets(const epoch_changes& epoch) {

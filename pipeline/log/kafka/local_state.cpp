@@ -151,6 +151,33 @@ status local_state::scan(std::string_view group, std::string_view store, std::in
   return {};
 }
 
+result<local_state::footprint> local_state::footprint_of(std::string_view group, std::string_view store,
+                                                         std::span<const std::int32_t> partitions) {
+  const std::shared_lock files_stay(files_->mutex);
+  if (!files_->db) return files_->closed();
+  rocksdb::SizeApproximationOptions how;
+  how.include_memtables = true;
+  footprint sum;
+  for (const auto partition : partitions) {
+    std::uint32_t number = 0;
+    {
+      const std::lock_guard no_change(files_->change_mutex);
+      const auto* task = files_->find_open(group, store, partition, number);
+      if (task == nullptr) continue;
+      sum.changelog_next.emplace_back(partition, task->at.next);
+    }
+    std::string from;
+    put_task_prefix(from, 's', number, partition);
+    const auto to = after_prefix(from);
+    const rocksdb::Range range(from, to);
+    std::uint64_t bytes = 0;
+    const auto outcome = files_->db->GetApproximateSizes(how, files_->db->DefaultColumnFamily(), &range, 1, &bytes);
+    if (!outcome.ok()) return files_->failed("cannot tell sizes", outcome);
+    sum.disk_bytes += static_cast<std::int64_t>(bytes);
+  }
+  return sum;
+}
+
 // ---- for the restorer ----
 
 result<std::optional<checkpoint>> local_state::find_checkpoint(std::string_view group, std::string_view store,

@@ -82,6 +82,13 @@ class local_state {
   [[nodiscard]] status scan(std::string_view group, std::string_view store, std::int32_t partition, bytes_view prefix,
                             log::state_visitor visit, void* ctx);
 
+  /// Of those of the tasks that are open: what a store takes on disk, by RocksDB's estimate, and the next offset of each changelog.
+  struct footprint {
+    std::int64_t disk_bytes = 0;
+    std::vector<std::pair<std::int32_t, std::int64_t>> changelog_next;  ///< by partition
+  };
+  [[nodiscard]] result<footprint> footprint_of(std::string_view group, std::string_view store, std::span<const std::int32_t> partitions);
+
   // ---- for the restorer ----
 
   [[nodiscard]] result<std::optional<checkpoint>> find_checkpoint(std::string_view group, std::string_view store,
