@@ -195,6 +195,7 @@ class json_appender {
       return "a string of " + std::to_string(of.size) + " code points up to U+00FF";
     }
     if (of.type == avro_type::bytes) return "a string of code points up to U+00FF";
+    if (of.type == avro_type::record) return "an object";
     return to_string(of);
   }
 

@@ -108,7 +108,7 @@ TEST(Json, WhatIsNoObjectIsRefused) {
   const auto s = schema_of(record_of("\"int\""));
   columns rows(column_fields(*s));
   json_row_reader reader(s);
-  EXPECT_EQ(reader.append("[]", rows).error().message, "row: should be r");
+  EXPECT_EQ(reader.append("[]", rows).error().message, "row: should be an object");
   EXPECT_THAT(reader.append("{\"v\":", rows).error().message, HasSubstr("row: no valid JSON"));
   EXPECT_THAT(reader.append("", rows).error().message, HasSubstr("row: no valid JSON"));
   EXPECT_EQ(reader.append(R"({"v":1,"v":2})", rows).error().message,

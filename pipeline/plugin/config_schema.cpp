@@ -320,7 +320,7 @@ class checker {
       std::vector<std::string> wanted;
       for (const auto& t : schema.types) wanted.push_back(a_or_an(t));
       return report(at,
-                    "wants " + joined(wanted, " or ") + ", found " + a_or_an(found_type(value)));
+                    "wants " + joined(wanted, " or ") + ", found " + a_or_an(found_type(value)) + hint(schema, value));
     }
     if (schema.choices && std::none_of(schema.choices->begin(), schema.choices->end(),
                                        [&](const auto& c) { return equal(c, value); })) {
@@ -342,6 +342,20 @@ class checker {
       if (has_type(v, t)) return t;
     }
     return "value";
+  }
+
+  // `yes` is a text in YAML 1.2 and JSON, whatever older YAML said.
+  static std::string hint(const node& schema, const ordered_json& value) {
+    const bool wants_boolean = std::find(schema.types.begin(), schema.types.end(), "boolean") != schema.types.end();
+    return wants_boolean && value.is_string() ? "; write true or false" : "";
+  }
+
+  static std::string listed(const std::vector<std::string>& names) {
+    constexpr std::size_t shown_max = 12;
+    if (names.empty()) return "is none";
+    std::vector<std::string> shown(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(std::min(names.size(), shown_max)));
+    if (names.size() > shown_max) shown.emplace_back("...");
+    return (names.size() == 1 ? "is " : "are ") + joined(shown, ", ");
   }
 
   static std::string choices(const node& schema) {
@@ -383,7 +397,8 @@ class checker {
       if (const auto* of = schema.find(member.key())) {
         check(*of, member.value(), place);
       } else if (!schema.additional_allowed) {
-        report(place, "no such property" + did_you_mean(member.key(), schema.names));
+        const auto nearest = did_you_mean(member.key(), schema.names);
+        report(place, "no such property" + (nearest.empty() ? "; there " + listed(schema.names) : nearest));
       } else if (schema.additional) {
         check(*schema.additional, member.value(), place);
       }

@@ -5,6 +5,7 @@
 #include <streambuf>
 
 #include "avro/json.h"
+#include "plugin/config_schema.h"
 #include "plugin/library.h"
 #include "plugin/strict_json.h"
 #include "sonder/testing/host.h"
@@ -175,6 +176,16 @@ result<trial_summary> run_trial(const std::string& plugin_path, const trial_opti
                                 std::istream& in, std::ostream& out) {
   const auto declared = read_manifest(plugin_path);
   if (!declared) return tl::unexpected(declared.error());
+  if (!options.port.empty() && declared->input(options.port) < 0) {
+    std::vector<std::string> known;
+    std::string all;
+    for (const auto& port : declared->inputs) {
+      known.push_back(port.name);
+      all += (all.empty() ? "" : ", ") + port.name;
+    }
+    return fail(errc::not_found, plugin_path + ": plugin \"" + declared->id + "\" has no input \"" + options.port + "\"; it has " + all +
+                                     did_you_mean(options.port, known));
+  }
   try {
     trial run(plugin_path, *declared, options, out);
     if (auto done = run.run(in); !done) return tl::unexpected(done.error().at(plugin_path));

@@ -100,6 +100,9 @@ TEST(Trial, EndsWithAnErrorWhereThePluginCannotGoOn) {
   other_port.port = "evnts";
   EXPECT_THAT(run("counter", "{}\n", other_port).summary.error().message,
               HasSubstr("did you mean \"events\"?"));
+  EXPECT_EQ(run("counter", "{}\n", other_port).summary.error().code, errc::not_found);
+  EXPECT_THAT(run("counter", "", config("{\"x\":1}")).summary.error().message, HasSubstr("no such property; there are "));
+  EXPECT_THAT(run("counter", "null\n").out, HasSubstr("row: should be an object"));
 }
 
 TEST(Trial, PutsUpWithHugeLinesAndNoRowsAtAll) {
