@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -93,8 +94,10 @@ result<opened_log> open_on_kafka(const flow_options& flow, kafka_use use, std::f
   how.create_topics = from.create_topics && use != kafka_use::admin;
   how.replication_factor = from.replication;
   how.standby_replicas = from.standby_replicas;
-  how.on_line = lines ? std::move(lines) : [](int level, std::string_view text) {
-    if (level <= syslog_error) std::cerr << "sonder: " << text << '\n';
+  // What keeps a log from opening stands in its error.
+  const auto is_open = std::make_shared<std::atomic<bool>>(false);
+  how.on_line = lines ? std::move(lines) : [is_open](int level, std::string_view text) {
+    if (level <= syslog_error && *is_open) std::cerr << "sonder: " << text << '\n';
   };
   if (use == kafka_use::worker) {
     how.state_dir = flow.log.dir;
@@ -108,7 +111,13 @@ result<opened_log> open_on_kafka(const flow_options& flow, kafka_use use, std::f
   }
   opened_log out;
   auto on = open_kafka_log(std::move(how));
-  if (!on) return tl::unexpected(on.error().at(to_string(flow.log.at)));
+  if (!on) {
+    auto why = on.error().at(to_string(flow.log.at));
+    if (why.code == errc::unavailable || why.code == errc::io)
+      why.message += "; is `bootstrap` right (of the shipped flows: SONDER_KAFKA)? ops/kafka start starts a broker";
+    return tl::unexpected(std::move(why));
+  }
+  *is_open = true;
   out.on = std::move(*on);
   auto schemas = open_registry(from.registry, **secrets);
   if (!schemas) return tl::unexpected(schemas.error());

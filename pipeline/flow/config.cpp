@@ -1,6 +1,9 @@
 #include "flow/config.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -131,7 +134,16 @@ class flow_reader {
     run.duration("drain_max", 0, hour_ms, flow_.drain_ms_max);
     run.whole("http_port", -1, 65'535, flow_.http_port);
     run.text("http_address", flow_.http_address);
+    check_address(value->find("http_address"));
     run.finish();
+  }
+
+  void check_address(const yaml_value* at) {
+    if (at == nullptr || at->is != yaml_value::kind::scalar || at->unresolved) return;
+    std::array<unsigned char, sizeof(in6_addr)> parsed{};
+    const auto* text = flow_.http_address.c_str();
+    if (::inet_pton(AF_INET, text, parsed.data()) == 1 || ::inet_pton(AF_INET6, text, parsed.data()) == 1) return;
+    document_.report(*at, "\"http_address\" of run must be an IPv4 or IPv6 address such as 127.0.0.1, 0.0.0.0 or ::1, not " + found(*at));
   }
 
   void check_bury_parked_of() {

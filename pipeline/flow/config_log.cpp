@@ -58,6 +58,8 @@ void read_kafka(yaml_document& document, map_reader& log, flow_log_options& opti
   auto& kafka = options.kafka;
   log.require("bootstrap", "brokers to begin with, host:port, with commas between");
   log.require("registry", "the schema registry, as in {url: \"http://127.0.0.1:8081\"}");
+  // A profile says where the brokers are, and the flow's own `log` need not be about Kafka at all.
+  if (const auto* said = log.of().find("bootstrap")) options.at = document.place(*said);
   log.text("bootstrap", kafka.bootstrap);
   std::string guarantee = "exactly_once";
   log.one_of("guarantee", {"exactly_once", "at_least_once"}, guarantee);
@@ -87,7 +89,9 @@ flow_log_options read_log_section(yaml_document& document, const yaml_value& sec
                                   const std::function<std::string(const std::string&)>& resolve) {
   flow_log_options options;
   options.at = document.place(section);
-  map_reader log(document, section, section, "log");
+  // What a kind needs is missed where the kind is said, which may be a profile or --set.
+  const auto* kind = section.find("kind");
+  map_reader log(document, section, kind == nullptr ? section : *kind, "log");
   log.one_of("kind", {"embedded", "kafka"}, options.kind);
   log.text("dir", options.dir);
   if (options.kind == "kafka") {

@@ -347,9 +347,9 @@ INSTANTIATE_TEST_SUITE_P(
         mistake{"MisspeltLog", with("log: {kind: kafak}\n"),
                 ":3:13: \"kind\" of log must be embedded or kafka, not \"kafak\"; did you mean \"kafka\"?"},
         mistake{"KafkaWithoutBrokers", with("log: {kind: kafka, registry: {url: \"http://r\"}}\n"),
-                ":3:6: log needs \"bootstrap\": brokers to begin with, host:port, with commas between"},
+                ":3:13: log needs \"bootstrap\": brokers to begin with, host:port, with commas between"},
         mistake{"KafkaWithoutRegistry", with("log: {kind: kafka, bootstrap: \"b:9092\"}\n"),
-                ":3:6: log needs \"registry\": the schema registry, as in {url: "
+                ":3:13: log needs \"registry\": the schema registry, as in {url: "
                 "\"http://127.0.0.1:8081\"}"},
         mistake{"KafkaOptionOfTheEmbeddedLog", with("log: {kind: kafka, bootstrap: b, registry: {url: u}, fsync: true}\n"),
                 ":3:54: unknown key \"fsync\" of log; expected kind, dir, bootstrap, guarantee, instance, session_timeout, max_poll_interval, "

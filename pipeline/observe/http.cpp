@@ -164,7 +164,7 @@ result<std::unique_ptr<http_server>> http_server::start(const http_options& opti
     return fail(errc::unavailable,
                 "HTTP server cannot listen on " + address +
                     (made->last_error.empty() ? "" : ": " + made->last_error) +
-                    "; is the port in use? choose another one, 0 for any, or -1 for none");
+                    "; is the port in use? choose another one, 0 for any, or -1 for none; is the address one of this machine's?");
   made->context = context;
   mg_server_port bound[1] = {};
   if (mg_get_server_ports(context, 1, bound) < 1) {

@@ -304,14 +304,15 @@ sinks:
 
     def test_an_address_that_is_none_is_refused(self):
         said = self.place.run("run", self.config, "--until-idle", "--set", "run.http_port=0", "--set", "run.http_address=everywhere", expect=3).stderr
-        self.assertIn('HTTP address must be an IPv4 or IPv6 address such as 127.0.0.1, 0.0.0.0 or ::1, found "everywhere"; set run.http_address', said)
+        self.assertIn('"http_address" of run must be an IPv4 or IPv6 address such as 127.0.0.1, 0.0.0.0 or ::1, not "everywhere"', said)
 
     def test_a_worker_on_kafka_without_a_folder_or_a_broker_is_told_what_to_give(self):
         flow = ROOT / "config/quickstart.yaml"
         said = self.place.run("run", flow, "--profile", "kafka", "--until-idle", "--set", "log.dir=", expect=3).stderr
         self.assertIn('log needs "dir", where a worker keeps state between runs; or give --data-dir DIR', said)
         said = self.place.run("run", flow, "--profile", "kafka", "--until-idle", "--set", "log.bootstrap=127.0.0.1:1", expect=3).stderr
-        self.assertIn("kafka 127.0.0.1:1: no broker answers", said)
+        self.assertIn("--set log.bootstrap: kafka 127.0.0.1:1: no broker answers", said)
+        self.assertIn("ops/kafka start starts a broker", said)
 
 
 if __name__ == "__main__":
