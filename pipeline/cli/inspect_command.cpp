@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <fstream>
 #include <iostream>
 #include <memory>
@@ -57,6 +58,42 @@ nlohmann::json columns_of(const graph& flow, int edge) {
   return out;
 }
 
+/// Where the rows of one of a stage's ports come from: a topic, or `stage.port`.
+std::string from_of(const stage_node& stage, const std::string& port) {
+  const auto& in = stage.options.in;
+  const auto at = std::find_if(in.begin(), in.end(), [&](const input_options& one) { return one.port == port; });
+  return at == in.end() ? "" : at->from;
+}
+
+/// The column that fills a field of a sink's schema; null: its records hold the schema's default there.
+const edge_column* filled_by(const graph& flow, const sink_node& sink, std::size_t field) {
+  const auto slot = sink.slots[field];
+  return slot < 0 ? nullptr : &flow.edges[static_cast<std::size_t>(sink.edge_in)].columns[static_cast<std::size_t>(slot)];
+}
+
+std::string fields_written(const graph& flow, const sink_node& sink) {
+  std::string out;
+  for (std::size_t f = 0; f < sink.slots.size(); ++f) {
+    const bool filled = filled_by(flow, sink, f) != nullptr;
+    out += (out.empty() ? "" : ", ") + sink.schema_of->fields[f].name + (filled ? "" : " (default)");
+  }
+  return out;
+}
+
+/// What leaves the flow: the fields of the sink's schema, with the column of the row that each is.
+nlohmann::json written_columns(const graph& flow, const sink_node& sink) {
+  auto out = nlohmann::json::array();
+  const auto fields = column_fields(*sink.schema_of);
+  for (std::size_t f = 0; f < sink.slots.size(); ++f) {
+    const auto* column = filled_by(flow, sink, f);
+    out.push_back({{"name", fields[f].name},
+                   {"type", to_string(fields[f].type)},
+                   {"nullable", fields[f].nullable},
+                   {"of", column != nullptr ? nlohmann::json(column->of.name) : nlohmann::json()}});
+  }
+  return out;
+}
+
 void print_text(const graph& flow) {
   std::cout << "flow " << flow.options.name << ", " << flow.partitions << " tasks per sub-flow\n\n";
   text_table sources({"source", "role", "schema", "subject", "fields read"});
@@ -73,16 +110,17 @@ void print_text(const graph& flow) {
   if (!flow.rekeys.empty()) std::cout << internal.text() << '\n';
   text_table stages({"stage", "plugin", "version", "purpose", "input", "from", "rows leave with"});
   for (const auto& s : flow.stages)
-    for (std::size_t i = 0; i < s.inputs.size(); ++i)
+    for (std::size_t i = 0; i < s.inputs.size(); ++i) {
+      const auto& port = s.of.inputs[static_cast<std::size_t>(s.inputs[i].port)].name;
       stages.add({i == 0 ? s.options.name : "", i == 0 ? s.of.id : "", i == 0 ? s.of.version : "",
-                  i == 0 ? s.options.purpose : "",
-                  s.of.inputs[static_cast<std::size_t>(s.inputs[i].port)].name,
-                  i < s.options.in.size() ? s.options.in[i].from : "",
-                  row_of(flow, s.inputs[i].edge_out)});
+                  i == 0 ? s.options.purpose : "", port, from_of(s, port), row_of(flow, s.inputs[i].edge_out)});
+    }
   std::cout << stages.text() << '\n';
-  text_table sinks({"sink", "from", "schema", "purpose", "fields"});
-  for (const auto& s : flow.sinks)
-    sinks.add({s.topic.name, "", s.topic.schema, s.topic.purpose, row_of(flow, s.edge_in)});
+  text_table sinks({"sink", "from", "schema", "purpose", "fields of its records"});
+  for (std::size_t i = 0; i < flow.sinks.size(); ++i) {
+    const auto& s = flow.sinks[i];
+    sinks.add({s.topic.name, flow.options.sinks[i].from, s.topic.schema, s.topic.purpose, fields_written(flow, s)});
+  }
   std::cout << sinks.text();
   std::cout << "\nPlugins run inside the worker and are trusted with what they are lent: sonder "
                "inspect PLUGIN.so shows each.\n";
@@ -113,15 +151,20 @@ void print_json(const graph& flow) {
         {"purpose", s.options.purpose},
         {"trust", s.options.trust},
         {"config", nlohmann::ordered_json::parse(s.config_json, nullptr, false)}};
-    for (const auto& in : s.inputs)
-      stage["inputs"].push_back({{"port", s.of.inputs[static_cast<std::size_t>(in.port)].name},
-                                 {"columns_out", columns_of(flow, in.edge_out)}});
+    for (const auto& in : s.inputs) {
+      const auto& port = s.of.inputs[static_cast<std::size_t>(in.port)].name;
+      stage["inputs"].push_back({{"port", port}, {"from", from_of(s, port)}, {"columns_out", columns_of(flow, in.edge_out)}});
+    }
     out["stages"].push_back(std::move(stage));
   }
-  for (const auto& s : flow.sinks)
+  for (std::size_t i = 0; i < flow.sinks.size(); ++i) {
+    const auto& s = flow.sinks[i];
     out["sinks"].push_back({{"topic", s.topic.name},
+                            {"from", flow.options.sinks[i].from},
+                            {"schema", s.topic.schema},
                             {"purpose", s.topic.purpose},
-                            {"columns", columns_of(flow, s.edge_in)}});
+                            {"columns", written_columns(flow, s)}});
+  }
   std::cout << out.dump(2) << '\n';
 }
 
