@@ -72,7 +72,7 @@ class Bench:
                 # Cut at a word near the length asked for.
                 cut = text.rfind(" ", 0, TEXT_CHARACTERS + draw.randrange(-20, 21))
                 out.write(json.dumps({"text": text[:cut] if cut > 0 else text}) + "\n")
-        self.call(*demo, "--input", str(texts), data=self.made)
+        self.call(*demo, "--input", str(texts), "--details", data=self.made)
         texts.unlink()
         return "GoEmotions comments put together"
 

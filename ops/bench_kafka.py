@@ -66,7 +66,7 @@ class Bench:
                 texts = self.scratch / "fewer.jsonl"
                 with self.texts[0].open(encoding="utf-8") as all_of_them, texts.open("w", encoding="utf-8") as out:
                     out.writelines(line for _, line in zip(range(entries), all_of_them))
-            self.rig.demo(config, "--input", texts, *arguments)
+            self.rig.demo(config, "--input", texts, "--details", *arguments)
         else:
             self.rig.demo(config, "--entries", str(entries), *arguments)
         say(f"{entries:,} entries written in {time.monotonic() - began:.1f} s")

@@ -4,7 +4,9 @@
 #include <fstream>
 #include <functional>
 #include <iostream>
+#include <limits>
 #include <memory>
+#include <set>
 #include <system_error>
 
 #include "avro/json.h"
@@ -14,6 +16,7 @@
 #include "cli/row_feed.h"
 #include "cli/topic_shape.h"
 #include "cli/topic_writer.h"
+#include "plugin/config_schema.h"
 
 namespace sonder::cli {
 namespace {
@@ -32,8 +35,11 @@ struct demo_command {
   std::string print;
   bool quiet = false;
   bool json = false;
+  bool details = false;
+  std::uint64_t left_out = 0;  ///< texts of `input` that hold nothing but white space
+  CLI::Option* entries = nullptr;
   CLI::Option* consenting = nullptr;
-  CLI::Option* subjects = nullptr;
+  CLI::Option* purpose = nullptr;
 };
 
 /// Where rows go, as JSON objects.
@@ -80,15 +86,29 @@ class topic_rows {
   std::unique_ptr<topic_writer> writer_;
 };
 
-status count_texts(const demo_command& options, std::uint64_t& count) {
+/// The next text that says anything; `left_out` counts the others.
+result<bool> next_text(text_feed& from, std::string& text, std::uint64_t& left_out) {
+  while (true) {
+    const auto more = from.next(text);
+    if (!more || !*more || text.find_first_not_of(" \t\r\n") != std::string::npos) return more;
+    ++left_out;
+  }
+}
+
+/// Sets how many entries the input makes.
+status count_texts(demo_command& options) {
+  if (options.input == "-") return fail(errc::unsupported, "--input must be a file: it is read twice");
   auto texts = open_texts(options.input, options.text_column);
   if (!texts) return tl::unexpected(texts.error());
+  const auto most = options.entries->count() > 0 ? options.population.entries : std::numeric_limits<std::uint64_t>::max();
   std::string text;
-  for (count = 0;; ++count) {
-    const auto more = (*texts)->next(text);
+  std::uint64_t count = 0;
+  for (; count < most; ++count) {
+    const auto more = next_text(**texts, text, options.left_out);
     if (!more) return tl::unexpected(more.error());
     if (!*more) break;
   }
+  options.population.entries = count;
   return count > 0 ? status{} : fail(errc::invalid, options.input + ": holds no text");
 }
 
@@ -106,13 +126,14 @@ status give_entries(const demo_command& options, const demo_population& of, cons
     texts = std::move(*opened);
   }
   std::string text;
+  std::uint64_t left_out = 0;
   for (std::uint64_t i = 0; i < of.options().entries; ++i) {
     if (texts != nullptr) {
-      const auto more = texts->next(text);
+      const auto more = next_text(*texts, text, left_out);
       if (!more) return tl::unexpected(more.error());
       if (!*more) break;
     }
-    const auto entry = texts != nullptr ? of.entry_with(i, text) : of.entry(i);
+    const auto entry = texts != nullptr ? of.entry_with(i, text, options.details) : of.entry(i);
     SONDER_TRY(to(to_json(entry)));
     if (planted && !entry.planted.empty()) SONDER_TRY(planted(planted_json(entry)));
     if (progress.shown() && i % 4096 == 0)
@@ -121,22 +142,27 @@ status give_entries(const demo_command& options, const demo_population& of, cons
   return {};
 }
 
-row_taker lines_to(std::ostream& out) {
-  return [&out](const std::string& json) -> status {
+row_taker lines_to(std::ostream& out, const std::string& name) {
+  return [&out, name](const std::string& json) -> status {
     out << json << '\n';
-    return out ? status{} : fail(errc::io, "output cannot be written");
+    return out ? status{} : fail(errc::io, name + " cannot be written; is its disk full?");
   };
 }
 
 status write_files(const demo_command& options, const demo_population& of, const row_taker& planted,
-                   progress_line& progress) {
+                   progress_line& progress, bool& began) {
   std::error_code failed;
   std::filesystem::create_directories(options.out_dir, failed);
-  std::ofstream consent(options.out_dir + "/consent.jsonl");
-  std::ofstream journal(options.out_dir + "/journal.jsonl");
+  const auto consent_name = options.out_dir + "/consent.jsonl";
+  const auto journal_name = options.out_dir + "/journal.jsonl";
+  std::ofstream consent(consent_name);
+  std::ofstream journal(journal_name);
   if (!consent || !journal) return fail(errc::io, options.out_dir + ": cannot be written");
-  SONDER_TRY(give_decisions(of, lines_to(consent)));
-  return give_entries(options, of, lines_to(journal), planted, progress);
+  began = true;
+  SONDER_TRY(give_decisions(of, lines_to(consent, consent_name)));
+  SONDER_TRY(give_entries(options, of, lines_to(journal, journal_name), planted, progress));
+  const bool written = consent.flush() && journal.flush();
+  return written ? status{} : fail(errc::io, options.out_dir + ": cannot be written; is its disk full?");
 }
 
 status write_topics(const demo_command& options, const demo_population& of,
@@ -158,23 +184,53 @@ status write_topics(const demo_command& options, const demo_population& of,
   return (*journal)->finish();
 }
 
-status print_rows(const demo_command& options, const demo_population& of, progress_line& progress) {
-  const auto out = lines_to(std::cout);
+status print_rows(const demo_command& options, const demo_population& of, progress_line& progress, bool& began) {
+  const auto out = lines_to(std::cout, "standard output");
+  began = true;
   if (options.print == "consent") return give_decisions(of, out);
   if (options.print == "journal") return give_entries(options, of, out, {}, progress);
   const row_taker nowhere = [](const std::string&) { return status{}; };
   return give_entries(options, of, nowhere, out, progress);
 }
 
+/// A purpose that the flow does not serve would make people whose decisions nothing asks for.
+status check_purpose(const demo_command& options) {
+  if (options.where.config.empty() || options.purpose->count() == 0) return {};
+  const auto where = find_place(options.where);
+  if (!where) return tl::unexpected(where.error());
+  std::set<std::string> served;
+  for (const auto& stage : where->flow->stages) served.insert(stage.purpose);
+  for (const auto& topic : where->flow->topics) {
+    served.insert(topic.purpose);
+    for (const auto& [field, purpose] : topic.withhold) served.insert(purpose);
+  }
+  served.erase("");
+  const auto& asked = options.population.purpose;
+  if (served.empty() || served.contains(asked)) return {};
+  const std::vector<std::string> names(served.begin(), served.end());
+  std::string all;
+  for (const auto& name : names) all += (all.empty() ? "" : ", ") + name;
+  return fail(errc::not_found, "--purpose " + asked + ": " + options.where.config + " serves no such purpose; it serves " + all +
+                                   did_you_mean(asked, names));
+}
+
+/// What a reader of the results could take for something that the input said.
+void tell_what_is_made_up(const demo_command& options) {
+  std::cerr << options.input << ": " << grouped(options.population.entries) << " texts as entries of " << grouped(options.population.subjects)
+            << " made-up people; who wrote them and when"
+            << (options.details ? ", age, country, mood and the like are" : " is") << " made up, other columns are not read";
+  if (options.left_out > 0) std::cerr << "; " << grouped(options.left_out) << " empty texts left out";
+  std::cerr << ". Your own people and times: sonder produce\n";
+}
+
 int make_demo(demo_command options) {
+  if (const auto served = check_purpose(options); !served) return refuse(exit_usage, served.error());
   if (!options.input.empty()) {
-    if (const auto counted = count_texts(options, options.population.entries); !counted)
+    if (const auto counted = count_texts(options); !counted)
       return refuse(exit_cannot_start, counted.error());
     // Somebody's own texts are there to be read: all of them, unless asked otherwise.
     if (options.consenting->count() == 0) options.population.consenting = 1;
-    if (options.subjects->count() == 0)
-      options.population.subjects =
-          std::min(options.population.subjects, options.population.entries);
+    options.population.subjects = std::min(options.population.subjects, options.population.entries);
   }
   const demo_population of(options.population);
   progress_line progress(options.quiet);
@@ -183,20 +239,22 @@ int make_demo(demo_command options) {
   if (!options.planted.empty()) {
     planted_file.open(options.planted);
     if (!planted_file) return refuse(exit_cannot_start, options.planted + ": cannot be written");
-    planted = lines_to(planted_file);
+    planted = lines_to(planted_file, options.planted);
   }
   status done;
   bool began = false;
   if (!options.print.empty())
-    done = print_rows(options, of, progress);
+    done = print_rows(options, of, progress, began);
   else if (!options.out_dir.empty())
-    done = write_files(options, of, planted, progress);
+    done = write_files(options, of, planted, progress, began);
   else
     done = write_topics(options, of, planted, progress, began);
   if (!done) return refuse(began ? exit_failed : exit_cannot_start, done.error());
   if (options.json && options.print.empty())
-    std::cout << R"({"seed":)" << options.population.seed << R"(,"subjects":)"
-              << of.options().subjects << R"(,"entries":)" << of.options().entries << "}\n";
+    std::cout << R"({"seed":)" << options.population.seed << R"(,"subjects":)" << of.options().subjects << R"(,"entries":)"
+              << of.options().entries << R"(,"texts_left_out":)" << options.left_out << "}\n";
+  progress.clear();
+  if (!options.input.empty() && !options.quiet) tell_what_is_made_up(options);
   return exit_ok;
 }
 
@@ -207,23 +265,31 @@ void add_demo(CLI::App& app, chosen_command& chosen) {
       "demo", "Make a population: subjects, consents and withdrawals, journal entries");
   const auto options = std::make_shared<demo_command>();
   add_place_options(*command, options->where);
-  command->add_option("--entries", options->population.entries, "Journal entries (default 50000)")
-      ->check(CLI::Range(1, 100'000'000));
-  options->subjects = command
-                          ->add_option("--subjects", options->population.subjects,
-                                       "People (default 1000; no more than texts)")
-                          ->check(CLI::Range(1, 10'000'000));
-  command->add_option("--seed", options->population.seed,
-                      "The same seed gives the same population (default 1)");
+  options->entries = command
+                         ->add_option("--entries", options->population.entries,
+                                      "Journal entries (default 50000; with --input all its texts)")
+                         ->check(CLI::Range(1, 100'000'000));
+  command
+      ->add_option("--subjects", options->population.subjects,
+                   "People (default 1000; with --input no more than texts)")
+      ->check(CLI::Range(1, 10'000'000));
+  command
+      ->add_option("--seed", options->population.seed,
+                   "The same seed gives the same population (default 1)")
+      ->check(CLI::NonNegativeNumber);
   options->consenting = command
                             ->add_option("--consenting", options->population.consenting,
                                          "Share whose grant stands (default 0.7; 1 with --input)")
                             ->check(CLI::Range(0.0, 1.0));
-  command->add_option("--purpose", options->population.purpose, "Purpose that they decide about");
+  options->purpose = command->add_option("--purpose", options->population.purpose, "Purpose that they decide about");
   command
       ->add_option("--input", options->input,
-                   "Your own texts in place of made-up ones: .csv .tsv .jsonl .avro")
+                   "Your own texts in place of made-up ones: .csv .tsv .jsonl .avro. Who wrote them and when is made up; other "
+                   "columns are not read, empty texts left out")
       ->type_name("FILE");
+  command->add_flag("--details", options->details,
+                    "With --input: make up age, country, mood and the like too (else null)")
+      ->needs("--input");
   command->add_option("--text", options->text_column, "Column that holds the text (default text)")
       ->type_name("COLUMN");
   command
@@ -233,6 +299,7 @@ void add_demo(CLI::App& app, chosen_command& chosen) {
   command
       ->add_option("--print", options->print,
                    "Print one of consent, journal, planted as JSON lines")
+      ->excludes("--out")
       ->check(CLI::IsMember({"consent", "journal", "planted"}));
   command->add_option("--planted", options->planted, "Write which identifiers stand in which entry")
       ->type_name("FILE");

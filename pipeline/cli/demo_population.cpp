@@ -230,8 +230,9 @@ demo_entry demo_population::entry(std::uint64_t i) const {
   return out;
 }
 
-demo_entry demo_population::entry_with(std::uint64_t i, std::string text) const {
+demo_entry demo_population::entry_with(std::uint64_t i, std::string text, bool details) const {
   auto out = frame(i);
+  out.bare = !details;
   out.text = std::move(text);
   return out;
 }
@@ -242,6 +243,7 @@ std::string to_json(const demo_entry& of) {
   add(out, "subject_id", of.subject_id);
   add(out, "at", of.at_ms);
   add(out, "text", of.text);
+  if (of.bare) return out + "}";
   add(out, "practice", of.practice);
   add(out, "session_id", of.session_id);
   add(out, "duration_ms", std::int64_t{of.duration_ms});

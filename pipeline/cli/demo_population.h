@@ -41,6 +41,7 @@ struct demo_entry {
   std::string country;
   std::int32_t age = 0;
   std::int32_t mood = 0;
+  bool bare = false;  ///< only the four first are said; of the rest nobody knows anything
   std::vector<planted_identifier> planted;
 };
 
@@ -75,8 +76,9 @@ class demo_population {
   [[nodiscard]] std::vector<demo_decision> decisions() const;
   /// Entry `i` of `entries`; times rise with `i`.
   [[nodiscard]] demo_entry entry(std::uint64_t i) const;
-  /// The same with somebody's own text in place of a made-up one; nothing is planted.
-  [[nodiscard]] demo_entry entry_with(std::uint64_t i, std::string text) const;
+  /// The same with somebody's own text in place of a made-up one; nothing is planted. Person and time are made up, the rest only
+  /// with `details`.
+  [[nodiscard]] demo_entry entry_with(std::uint64_t i, std::string text, bool details) const;
 
   /// How subject `s` stands to consent: `granted`, `denied`, `withdrawn`, `late`, `expired`,
   /// `never_asked`.

@@ -147,9 +147,18 @@ TEST(DemoPopulation, GivesTimesThatRiseAndJsonThatParses) {
 }
 
 TEST(DemoPopulation, CarriesOwnTextsInPlaceOfMadeUpOnes) {
-  const auto entry = demo_population(small()).entry_with(3, "My \"own\" words.");
-  EXPECT_EQ(nlohmann::json::parse(to_json(entry))["text"], "My \"own\" words.");
+  const auto entry = demo_population(small()).entry_with(3, "My \"own\" words.", true);
+  const auto json = nlohmann::json::parse(to_json(entry));
+  EXPECT_EQ(json["text"], "My \"own\" words.");
+  EXPECT_TRUE(json.contains("age"));
   EXPECT_TRUE(entry.planted.empty());
+}
+
+TEST(DemoPopulation, MakesUpNothingAboutThePeopleOfOwnTextsUnlessAsked) {
+  const auto json = nlohmann::json::parse(to_json(demo_population(small()).entry_with(3, "Mine.", false)));
+  std::vector<std::string> names;
+  for (const auto& [name, value] : json.items()) names.push_back(name);
+  EXPECT_EQ(names, (std::vector<std::string>{"at", "event_id", "subject_id", "text"}));
 }
 
 TEST(DemoTexts, AreManyAndAllDifferent) {
