@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <fstream>
 #include <iostream>
 #include <map>
@@ -28,11 +29,25 @@ struct produce_options {
   bool json = false;
 };
 
+using column_map = std::vector<std::pair<std::string, std::string>>;
+
+/// What `--map` says: FIELD=COLUMN, each.
+result<column_map> read_map(const std::vector<std::string>& given) {
+  column_map out;
+  for (const auto& one : given) {
+    const auto at = one.find('=');
+    if (at == 0 || at == std::string::npos)
+      return fail(errc::invalid, "--map " + one + ": must be FIELD=COLUMN, such as text=body");
+    out.emplace_back(one.substr(0, at), one.substr(at + 1));
+  }
+  return out;
+}
+
 result<row_feed::options> feed_options(const produce_options& options, const std::string& file) {
   row_feed::options out;
   if (options.format.empty()) {
     const auto form = form_of(file);
-    if (!form) return tl::unexpected(form.error());
+    if (!form) return fail(form.error().code, form.error().message + "; or say what it is with --format");
     out.form = *form;
   } else {
     static const std::map<std::string, feed_form> forms = {{"jsonl", feed_form::json_lines},
@@ -45,17 +60,19 @@ result<row_feed::options> feed_options(const produce_options& options, const std
     out.separator = '\t';
   out.ignore_unknown = options.ignore_unknown;
   out.tombstones = options.tombstones;
-  for (const auto& one : options.map) {
-    const auto at = one.find('=');
-    if (at == 0 || at == std::string::npos)
-      return fail(errc::invalid, "--map " + one + ": must be FIELD=COLUMN, such as text=body");
-    out.map.emplace_back(one.substr(0, at), one.substr(at + 1));
-  }
+  auto map = read_map(options.map);
+  if (!map) return tl::unexpected(map.error());
+  out.map = std::move(*map);
   return out;
 }
 
+struct produced {
+  std::uint64_t records = 0;
+  bool tombstones = false;  ///< some of them, written or about to be
+};
+
 status produce_file(const produce_options& options, const std::string& file, log& to,
-                    const record_shape& shape, progress_line& progress, std::uint64_t& records) {
+                    const record_shape& shape, progress_line& progress, produced& so_far) {
   auto how = feed_options(options, file);
   if (!how) return tl::unexpected(how.error());
   how->key = shape.key;
@@ -70,17 +87,18 @@ status produce_file(const produce_options& options, const std::string& file, log
     // What was read before a broken row goes in: the message says at which row to go on.
     auto marks = (*feed)->tombstones();
     marks.resize(marks.empty() ? 0 : static_cast<std::size_t>(rows.length()));
+    so_far.tombstones = so_far.tombstones || std::find(marks.begin(), marks.end(), 1) != marks.end();
     const auto written = (*writer)->write(rows, marks);
     if (!written || !read || *read == 0) {
       const bool away = !written && written.error().code != errc::invalid;
       const auto flushed = away ? written : (*writer)->flush();
-      records += (*writer)->appended();
+      so_far.records += (*writer)->appended();
       if (!flushed) return flushed;
       if (!written) return written;
       return read ? status{} : status{tl::unexpected(read.error())};
     }
     if (progress.shown())
-      progress.show(shape.topic + ": " + grouped(records + (*writer)->records()) + " records");
+      progress.show(shape.topic + ": " + grouped(so_far.records + (*writer)->records()) + " records");
   }
 }
 
@@ -95,6 +113,7 @@ status check_files(const produce_options& options) {
 }
 
 int produce(const produce_options& options) {
+  if (const auto map = read_map(options.map); !map) return refuse(exit_usage, map.error());
   if (const auto there = check_files(options); !there)
     return refuse(exit_cannot_start, there.error());
   const auto where = find_place(options.where);
@@ -103,19 +122,22 @@ int produce(const produce_options& options) {
   if (!to) return refuse(exit_cannot_start, to.error());
   const auto shape = shape_of(*where, *to->on, *to->schemas, options.topic, options.shape);
   if (!shape) return refuse(exit_cannot_start, shape.error());
-  std::uint64_t records = 0;
+  produced so_far;
   status done;
   {
     progress_line progress(options.quiet);
     for (const auto& file : options.files) {
-      done = produce_file(options, file, *to->on, *shape, progress, records);
+      done = produce_file(options, file, *to->on, *shape, progress, so_far);
       if (!done) break;
     }
   }
   if (options.json)
-    std::cout << R"({"topic":")" << shape->topic << R"(","records":)" << records << "}\n";
+    std::cout << R"({"topic":")" << shape->topic << R"(","records":)" << so_far.records << "}\n";
   else if (!options.quiet)
-    std::cerr << grouped(records) << " records to " << shape->topic << '\n';
+    std::cerr << grouped(so_far.records) << " records to " << shape->topic << '\n';
+  const auto* configured = where->topic(options.topic);
+  if (so_far.tombstones && configured != nullptr && configured->role == topic_role::event && !configured->compact)
+    std::cerr << "sonder: warning: topic \"" << shape->topic << "\" holds events and is not compacted: a tombstone removes nothing there\n";
   return done ? exit_ok : refuse(exit_failed, done.error());
 }
 
@@ -139,7 +161,8 @@ void add_produce(CLI::App& app, chosen_command& chosen) {
       ->type_name("FIELD=COLUMN")
       ->allow_extra_args(false);
   command->add_option("--schema", options->shape.schema,
-                      "Schema file (default: the configured, else the registered)");
+                      "Schema file (default: the configured, else the registered)")
+      ->type_name("FILE");
   command->add_option("--subject", options->shape.subject, "Field that partitions")
       ->type_name("FIELD");
   command->add_option("--event-time", options->shape.event_time, "Field for the record timestamp")

@@ -56,6 +56,12 @@ status check_utf8(std::string_view text, const std::string& place) {
                                  "iconv -f WINDOWS-1252 -t UTF-8");
 }
 
+/// Why a row was not taken: its encoding, before anything that only follows from it.
+error refused(const error& why, std::string_view row, const std::string& place) {
+  const auto utf8 = check_utf8(row, place);
+  return utf8 ? why.at(place) : utf8.error();
+}
+
 // An input that the feed owns, or standard input.
 struct open_input {
   std::unique_ptr<std::ifstream> file;
@@ -163,7 +169,7 @@ class json_feed final : public row_feed {
       const auto done = key             ? keys_.append_printed(*key, into)
                         : all_are_keys_ ? keys_.append(text_, into)
                                         : reader_.append(text_, into);
-      if (!done) return tl::unexpected(done.error().at(name_ + ":" + std::to_string(line_)));
+      if (!done) return tl::unexpected(refused(done.error(), text_, name_ + ":" + std::to_string(line_)));
       tombstones_.push_back(key || all_are_keys_ ? 1 : 0);
     }
     return tombstones_.size();
@@ -227,14 +233,6 @@ class csv_feed final : public row_feed {
     if (!more) return tl::unexpected(more.error().at(name_));
     if (!*more)
       return fail(errc::invalid, name_ + ": is empty; the first line must name the columns");
-    if (map.empty()) {
-      for (std::size_t c = 0; c < head.size(); ++c)
-        if (const auto* field = of_->find_field(head[c]); field != nullptr && wanted(*field)) bind(*field, c);
-      if (cells_.empty())
-        return fail(
-            errc::invalid,
-            name_ + ": no column has the name of a field; give --map FIELD=COLUMN; " + told_columns(head));
-    }
     for (const auto& [field_name, column] : map) {
       const auto* field = of_->find_field(field_name);
       if (field == nullptr)
@@ -245,6 +243,12 @@ class csv_feed final : public row_feed {
       if (at == head.end()) return no_column(name_, column, head);
       bind(*field, static_cast<std::size_t>(at - head.begin()));
     }
+    for (std::size_t c = 0; c < head.size(); ++c)
+      if (const auto* field = of_->find_field(head[c]); field != nullptr && wanted(*field) && !is_bound(field->name)) bind(*field, c);
+    if (cells_.empty())
+      return fail(
+          errc::invalid,
+          name_ + ": no column has the name of a field; give --map FIELD=COLUMN; " + told_columns(head));
     return {};
   }
 
@@ -257,8 +261,7 @@ class csv_feed final : public row_feed {
       if (!*more) break;
       write_object();
       const auto done = all_are_keys_ ? keys_.append(object_, into) : reader_.append(object_, into);
-      if (!done)
-        return tl::unexpected(done.error().at(name_ + ":" + std::to_string(csv_.line())));
+      if (!done) return tl::unexpected(refused(done.error(), object_, name_ + ":" + std::to_string(csv_.line())));
     }
     return rows;
   }
@@ -276,6 +279,10 @@ class csv_feed final : public row_feed {
     cell_form form = cell_form::text;
     bool may_be_absent = false;  ///< an empty cell means the default or null
   };
+
+  [[nodiscard]] bool is_bound(const std::string& field) const {
+    return std::any_of(cells_.begin(), cells_.end(), [&](const bound_cell& one) { return one.name == field; });
+  }
 
   void bind(const schema_field& field, std::size_t column) {
     const auto* inner = nullable_of(*field.type);
@@ -470,7 +477,7 @@ result<feed_form> form_of(const std::string& path) {
   if (extension == ".csv" || extension == ".tsv") return feed_form::csv;
   if (extension == ".avro") return feed_form::container;
   return fail(errc::invalid,
-              path + ": what is in it? name it .jsonl, .csv, .tsv or .avro, or say --format");
+              path + ": what is in it? its name must end in .jsonl, .csv, .tsv or .avro");
 }
 
 result<std::unique_ptr<row_feed>> open_feed(const std::string& path, schema_ptr of,

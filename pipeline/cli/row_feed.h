@@ -27,8 +27,8 @@ class row_feed {
   struct options {
     feed_form form = feed_form::json_lines;
     char separator = ',';
-    /// field of the schema -> column of the CSV header; empty: columns go to the fields of their
-    /// name, others are passed over.
+    /// field of the schema -> column of the CSV header; the other fields take the columns of their
+    /// name, and what no field takes is passed over.
     std::vector<std::pair<std::string, std::string>> map;
     bool ignore_unknown = false;  ///< members of JSON rows that the schema lacks
     std::vector<std::string> key = {};  ///< fields of the topic's key, for tombstones

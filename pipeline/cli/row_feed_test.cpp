@@ -87,6 +87,17 @@ TEST(RowFeed, ReadsTimesOfACsvAsNumbersOrText) {
       ElementsAre(HasSubstr("\"at\":1500"), HasSubstr("\"at\":2000")));
 }
 
+TEST(RowFeed, MapsTheFieldsItIsToldAndTheOthersByTheirNames) {
+  EXPECT_THAT(read("id,count,mood\na,1,2\n", csv({{"mood", "count"}})),
+              ElementsAre(R"({"id":"a","at":0,"mood":1,"tags":[]})"));
+}
+
+TEST(RowFeed, SaysHowToConvertTextOfAnotherEncoding) {
+  const auto hint = HasSubstr("in:2: the text is not UTF-8; convert the file");
+  EXPECT_THAT(read("id\ncaf\xe9\n", csv()), ElementsAre(hint));
+  EXPECT_THAT(read("{\"id\":\"a\"}\n{\"id\":\"caf\xe9\"}\n"), ElementsAre(HasSubstr("{"), hint));
+}
+
 TEST(RowFeed, NamesAColumnOrFieldThatIsNotThere) {
   EXPECT_THAT(read("a,b\n", csv({{"id", "c"}})),
               ElementsAre("in: there is no column \"c\"; columns are a, b; did you mean \"a\"?"));
@@ -183,7 +194,7 @@ TEST_F(Texts, SayWhatIsThereWhenTheColumnIsNot) {
   EXPECT_THAT(all(write("a.jsonl", "{\"body\":1}\n"), "body"),
               ElementsAre(HasSubstr("a.jsonl:1: has no text under \"body\"")));
   EXPECT_THAT(all(write("a.txt", "x"), "body"),
-              ElementsAre(HasSubstr("name it .jsonl, .csv, .tsv or .avro")));
+              ElementsAre(HasSubstr("its name must end in .jsonl, .csv, .tsv or .avro")));
   EXPECT_THAT(all((folder / "no.csv").string(), "body"),
               ElementsAre(HasSubstr("no.csv: cannot be read")));
 }
