@@ -1,6 +1,8 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <iostream>
 #include <memory>
+#include <string_view>
 
 #include "cli/command.h"
 
@@ -18,8 +20,35 @@ std::string words_of(const CLI::App& of) {
   return out;
 }
 
+// By the word that help has for its value.
+bool is_file(const CLI::Option& option) {
+  constexpr std::string_view of_files[] = {"FILE", "DIR", "CONFIG", "CASES", "PLUGIN", ".avsc"};
+  const auto word = option.get_positional() ? option.get_name(true) : option.get_type_name();
+  return std::any_of(std::begin(of_files), std::end(of_files), [&](auto one) { return word.find(one) != std::string::npos; });
+}
+
+// The options after which a value stands, and of those the ones after which it is a file. `here`: a file may stand by itself.
+struct places_of_values {
+  std::string values, files, here;
+};
+
+places_of_values places_in(const CLI::App& of) {
+  places_of_values out;
+  for (const auto* option : of.get_options()) {
+    if (option->get_positional() && is_file(*option)) out.here = "yes";
+    if (option->get_items_expected_max() == 0) continue;  // a flag
+    for (const auto& name : option->get_lnames()) {
+      out.values += " --" + name;
+      if (is_file(*option)) out.files += " --" + name;
+    }
+  }
+  return out;
+}
+
 void print_cases(const CLI::App& of, const std::string& path) {
-  std::cout << "    \"" << path << "\") words=\"" << words_of(of) << "\" ;;\n";
+  const auto places = places_in(of);
+  std::cout << "    \"" << path << "\") words=\"" << words_of(of) << "\" values=\"" << places.values << " \" files=\"" << places.files
+            << " \" here=\"" << places.here << "\" ;;\n";
   for (const auto* sub : of.get_subcommands([](const CLI::App*) { return true; }))
     print_cases(*sub, path + (path.empty() ? "" : " ") + sub->get_name());
 }
@@ -27,7 +56,7 @@ void print_cases(const CLI::App& of, const std::string& path) {
 int print_bash(const CLI::App& app) {
   std::cout << R"(# bash completion for sonder; load it with: source <(sonder completion bash)
 _sonder() {
-  local current="${COMP_WORDS[COMP_CWORD]}" path="" word words=""
+  local current="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}" path="" word words="" values="" files="" here=""
   for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
     case "$word" in
       -*) ;;
@@ -40,7 +69,10 @@ _sonder() {
 )";
   print_cases(app, "");
   std::cout << R"(  esac
-  if [[ "$current" == -* || -z "$path" || "$path" == schemas || "$path" == completion ]]; then
+  COMPREPLY=()
+  if [[ "$before" == -* && "$values" == *" $before "* ]]; then
+    [[ "$files" == *" $before "* ]] && mapfile -t COMPREPLY < <(compgen -f -- "$current")
+  elif [[ "$current" == -* || -z "$here" ]]; then
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
   else
     mapfile -t COMPREPLY < <(compgen -f -- "$current")

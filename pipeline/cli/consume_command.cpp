@@ -1,3 +1,6 @@
+#include <poll.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
@@ -32,6 +35,16 @@ struct consume_options {
   bool unseal = false;
 };
 
+/// Prints what there is. A pipe whose reader has gone is noticed also where there is nothing to print.
+status print_now(std::string& text) {
+  std::cout << text << std::flush;
+  text.clear();
+  if (!std::cout) return fail(errc::io, "standard output cannot be written");
+  pollfd out{STDOUT_FILENO, 0, 0};
+  const bool gone = ::poll(&out, 1, 0) == 1 && (out.revents & POLLERR) != 0;
+  return gone ? status{fail(errc::io, "standard output cannot be written: nobody reads it any more")} : status{};
+}
+
 /// Takes records one after the other.
 class record_sink {
  public:
@@ -50,11 +63,7 @@ class json_lines_sink final : public record_sink {
     printer_.print(partition, record, text_);
     return text_.size() < 65536 ? status{} : pause();
   }
-  status pause() override {
-    std::cout << text_ << std::flush;
-    text_.clear();
-    return std::cout ? status{} : fail(errc::io, "standard output cannot be written");
-  }
+  status pause() override { return print_now(text_); }
   status finish() override {
     SONDER_TRY(pause());
     if (printer_.unreadable() == 0) return {};
@@ -78,11 +87,7 @@ class unsealing_sink final : public record_sink {
           printed.error().at("partition " + std::to_string(partition) + ", offset " + std::to_string(record.offset)));
     return text_.size() < 65536 ? status{} : pause();
   }
-  status pause() override {
-    std::cout << text_ << std::flush;
-    text_.clear();
-    return std::cout ? status{} : fail(errc::io, "standard output cannot be written");
-  }
+  status pause() override { return print_now(text_); }
   status finish() override {
     SONDER_TRY(pause());
     if (letters_->without_record() + letters_->under_other_keys() == 0) return {};
@@ -283,7 +288,9 @@ void add_consume(CLI::App& app, chosen_command& chosen) {
                     "From the oldest record kept (default: only new ones)");
   command->add_flag("--until-end", options->until_end,
                     "Leave at the end that the topic had at the start");
-  command->add_option("--max", options->records_max, "Leave after so many records")->type_name("N");
+  command->add_option("--max", options->records_max, "Leave after so many records")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber);
   command->add_option("--partition", options->partition, "Only this partition")
       ->type_name("N")
       ->check(CLI::NonNegativeNumber);

@@ -172,9 +172,15 @@ const group_place* worker_of(const group_view& view, const partition_lag& p) {
   return nullptr;
 }
 
-std::string seconds_text(std::int64_t ms) {
+/// In the unit that reads best: `1.5 s`, `12.0 min`, `3.2 h`, `322.1 d`.
+std::string age_text(std::int64_t ms) {
+  const auto seconds = static_cast<double>(ms) / 1'000;
+  const auto [unit, of] = seconds < 120     ? std::pair("s", 1.0)
+                          : seconds < 7'200 ? std::pair("min", 60.0)
+                          : seconds < 172'800 ? std::pair("h", 3'600.0)
+                                              : std::pair("d", 86'400.0);
   std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), "%.1f s", static_cast<double>(ms) / 1'000);
+  std::snprintf(text.data(), text.size(), "%.1f %s", seconds / of, unit);
   return text.data();
 }
 
@@ -193,7 +199,7 @@ void print_text(const graph& flow, const group_view& view) {
     lag += static_cast<std::uint64_t>(p.lag());
     lags.add({p.input.topic, std::string(name(p.input.is)), std::to_string(p.partition),
               p.committed < 0 ? "none" : grouped(static_cast<std::uint64_t>(p.committed)), grouped(static_cast<std::uint64_t>(p.range.end)),
-              grouped(static_cast<std::uint64_t>(p.lag())), p.waits_ms ? seconds_text(*p.waits_ms) : "-",
+              grouped(static_cast<std::uint64_t>(p.lag())), p.waits_ms ? age_text(*p.waits_ms) : "-",
               worker == nullptr ? "-" : worker->client});
   }
   std::cout << lags.text() << "lag in all: " << grouped(lag) << " records\n";

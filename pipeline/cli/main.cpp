@@ -46,10 +46,33 @@ std::string nearest_argument(const CLI::App& app) {
     if (argument.starts_with("-")) return sonder::did_you_mean(argument.substr(0, argument.find('=')), options_of(app));
     std::vector<std::string> names;
     const auto chosen = app.get_subcommands();
-    for (const auto* command : (chosen.empty() ? app : *chosen.front()).get_subcommands({})) names.push_back(command->get_name());
-    return sonder::did_you_mean(argument, names);
+    std::string all;
+    for (const auto* command : (chosen.empty() ? app : *chosen.front()).get_subcommands({})) {
+      names.push_back(command->get_name());
+      all += (all.empty() ? "" : ", ") + names.back();
+    }
+    const auto nearest = sonder::did_you_mean(argument, names);
+    return nearest.empty() && !all.empty() ? "; \"" + argument + "\" is none of: " + all : nearest;
   }
   return {};
+}
+
+/// The exit code, unless what was printed went nowhere.
+int written(int code) {
+  if (!std::cout.flush() && code <= sonder::cli::exit_findings)
+    return sonder::cli::refuse(sonder::cli::exit_failed, "standard output cannot be written; is its disk full?");
+  return code;
+}
+
+/// `help COMMAND` is `COMMAND --help`. As CLI11 takes them: the last first.
+std::vector<std::string> arguments_of(int argc, char** argv) {
+  std::vector<std::string> all(argv + std::min(argc, 1), argv + argc);
+  if (!all.empty() && all.front() == "help") {
+    all.erase(all.begin());
+    all.emplace_back("--help");
+  }
+  std::reverse(all.begin(), all.end());
+  return all;
 }
 
 int parse_and_run(int argc, char** argv) {
@@ -76,27 +99,25 @@ int parse_and_run(int argc, char** argv) {
   sonder::cli::add_demo(app, chosen);
   sonder::cli::add_version(app, chosen);
   sonder::cli::add_completion(app, chosen);
-  if (argc > 1 && argv[1][0] != '-') {
+  auto arguments = arguments_of(argc, argv);
+  if (!arguments.empty() && !arguments.back().starts_with("-")) {
+    const auto& first = arguments.back();
     std::vector<std::string> there;
     for (const auto* command : app.get_subcommands({})) there.push_back(command->get_name());
-    if (std::find(there.begin(), there.end(), argv[1]) == there.end())
+    if (std::find(there.begin(), there.end(), first) == there.end())
       return sonder::cli::refuse(sonder::cli::exit_usage,
-                                 "there is no command \"" + std::string(argv[1]) + "\"" +
-                                     sonder::did_you_mean(argv[1], there) + "; see sonder --help");
+                                 "there is no command \"" + first + "\"" + sonder::did_you_mean(first, there) + "; see sonder --help");
   }
   try {
-    app.parse(argc, argv);
+    app.parse(std::move(arguments));
   } catch (const CLI::ParseError& e) {
     if (const auto nearest = nearest_argument(app); e.get_exit_code() != 0 && !nearest.empty())
       return sonder::cli::refuse(sonder::cli::exit_usage, e.what() + nearest);
     // CLI11 has codes of its own from 100 on; a caller of this program needs to know only that it
     // was the command line.
-    return app.exit(e) == 0 ? sonder::cli::exit_ok : sonder::cli::exit_usage;
+    return written(app.exit(e) == 0 ? sonder::cli::exit_ok : sonder::cli::exit_usage);
   }
-  const auto code = chosen();
-  if (!std::cout.flush() && code <= sonder::cli::exit_findings)
-    return sonder::cli::refuse(sonder::cli::exit_failed, "standard output cannot be written; is its disk full?");
-  return code;
+  return written(chosen());
 }
 
 }  // namespace

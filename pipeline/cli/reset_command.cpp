@@ -90,6 +90,15 @@ int refuse_workers(const group_state& who, const std::string& group) {
   return refuse(exit_failed, text + "; stop them first (one that was killed stays for log.session_timeout)");
 }
 
+/// Whether a worker of the group has ever committed where it is. What cannot be asked is not complained about here.
+bool has_run(const graph& flow, log& on) {
+  for (const auto& input : inputs_of(flow)) {
+    const auto committed = on.committed(flow.options.name, input.topic);
+    if (!committed || std::any_of(committed->begin(), committed->end(), [](std::int64_t offset) { return offset >= 0; })) return true;
+  }
+  return false;
+}
+
 int reset_group(const reset_options& options) {
   const auto target = parse_reset_target(options.to);
   if (!target) return refuse(exit_usage, target.error());
@@ -102,12 +111,20 @@ int reset_group(const reset_options& options) {
   if (checked.flow == nullptr) return exit_cannot_start;
   const auto& flow = *checked.flow;
   const auto on = open_to_administer(flow.options, options.execute);
-  if (!on) return refuse(exit_cannot_start, on.error());
+  if (!on) {
+    // An embedded log that is to be changed is held by the worker that is in the way.
+    const bool held = options.execute && flow.options.log.kind != "kafka" && on.error().code == errc::unavailable;
+    return refuse(held ? exit_failed : exit_cannot_start, on.error());
+  }
   const auto who = (*on)->describe_group(flow.options.name);
   if (!who) return refuse(exit_failed, who.error());
   if (options.execute && !who->members.empty()) return refuse_workers(*who, flow.options.name);
   const auto plan = plan_reset(flow, **on, *target, options.keep_state);
   if (!plan) return refuse(plan.error().code == errc::invalid ? exit_usage : exit_failed, plan.error());
+  if (!options.json && !has_run(flow, **on)) {
+    std::cerr << "sonder: warning: group \"" << flow.options.name
+              << "\" has committed nothing yet and begins at the beginning anyway; is its name right?\n";
+  }
   if (options.execute) {
     if (const auto done = carry_out(*plan, flow, **on); !done) return refuse(exit_failed, done.error());
   }

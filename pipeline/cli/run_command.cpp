@@ -14,6 +14,7 @@
 #include "cli/secret_files.h"
 #include "cli/stop_signal.h"
 #include "flow/graph.h"
+#include "flow/services.h"
 #include "flow/worker.h"
 #include "log/embedded/embedded_log.h"
 #include "log/embedded/socket.h"
@@ -167,6 +168,8 @@ int run_flow(const run_options& options) {
   for (const auto& d : checked.diagnostics) std::cerr << to_string(d) << '\n';
   if (checked.flow == nullptr) return exit_cannot_start;
   for (const auto& d : open_secrets(*flow)) std::cerr << to_string(d) << '\n';
+  // Before a folder or topic is made that would stay behind.
+  if (const auto secrets = secret_box::read(*flow); !secrets) return refuse(exit_cannot_start, secrets.error());
 
   surroundings around;
   if (const auto started = around.start(options, *flow); !started)
@@ -213,7 +216,8 @@ void add_run(CLI::App& app, chosen_command& chosen) {
   command->add_option("--data-dir", options->data_dir, "Folder of the embedded log")
       ->type_name("DIR");
   command->add_option("--log-level", options->log_level, "debug, info, warning or error")
-      ->type_name("LEVEL");
+      ->type_name("LEVEL")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
   command->add_flag("--json", options->json, "End with the summary as one JSON object");
   command->add_flag("--quiet", options->quiet, "No progress, no table, no log below warning");
   command->footer(

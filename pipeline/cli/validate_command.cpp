@@ -1,5 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -30,12 +32,36 @@ struct findings {
   }
 };
 
+/// What `run` needs and this machine, which need not be the one that runs the flow, does not have.
+std::vector<diagnostic> missing_here(const flow_options& flow) {
+  std::vector<diagnostic> found;
+  for (const auto& [name, secret] : flow.secrets) {
+    std::error_code unknown;
+    const bool there = secret.environment.empty() ? std::filesystem::exists(secret.file, unknown) : std::getenv(secret.environment.c_str()) != nullptr;
+    if (there) continue;
+    found.push_back({diagnostic::severity::warning, secret.at,
+                     "secret \"" + name + "\": " +
+                         (secret.environment.empty() ? secret.file + " is not here" : "the environment has no " + secret.environment) +
+                         ", without which \"run\" does not start"});
+  }
+  for (const auto& folder : flow.plugin_dirs) {
+    std::error_code unknown;
+    if (std::filesystem::is_directory(folder, unknown)) continue;
+    auto& said = found.emplace_back();
+    said.level = diagnostic::severity::warning;
+    said.at.file = flow.file;
+    said.message = "\"plugins\" names " + folder + ", which is no folder here";
+  }
+  return found;
+}
+
 findings check(const std::string& config, const config_overrides& overrides) {
   findings found;
   auto parsed = parse_flow(config, overrides);
   found.diagnostics = std::move(parsed.diagnostics);
   if (!parsed.options) return found;
   for (auto& d : open_secrets(*parsed.options)) found.diagnostics.push_back(std::move(d));
+  for (auto& d : missing_here(*parsed.options)) found.diagnostics.push_back(std::move(d));
   add_plugin_folder(*parsed.options);
   const auto checked = check_flow(*parsed.options, false);
   found.diagnostics.insert(found.diagnostics.end(), checked.diagnostics.begin(),
@@ -90,16 +116,16 @@ nlohmann::ordered_json as_json(const std::string& config, const findings& found)
 int validate(const validate_options& options) {
   const auto overrides = overrides_of(options.set, options.profile, "");
   if (!overrides) return refuse(exit_usage, overrides.error());
-  bool good = true;
+  int code = exit_ok;
   for (const auto& config : options.configs) {
     const auto found = check(config, *overrides);
-    good = good && found.good();
+    if (!found.good()) code = std::max(code, std::ifstream(config) ? exit_findings : exit_cannot_start);
     if (options.json)
       std::cout << as_json(config, found).dump() << '\n';
     else
       print_text(config, found);
   }
-  return good ? exit_ok : exit_findings;
+  return code;
 }
 
 }  // namespace
@@ -114,7 +140,7 @@ void add_validate(CLI::App& app, chosen_command& chosen) {
   command->add_option("--profile", options->profile, "Profile of the configuration");
   command->add_flag("--json", options->json, "One JSON object a configuration and line");
   command->footer(
-      "Runs no code of any plugin. Exit code 1 if an error was found.\n\nExample:\n  sonder "
+      "Runs no code of any plugin. Exit code 1 if an error was found, 3 if a file cannot be read.\n\nExample:\n  sonder "
       "validate config/quickstart.yaml");
   command->callback([&chosen, options] { chosen = [options] { return validate(*options); }; });
 }

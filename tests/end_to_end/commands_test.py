@@ -12,7 +12,7 @@ import unittest
 
 from place import BUILD, QUICKSTART, ROOT, SONDER, Place, free_port, get, wait
 
-COMMANDS = ["run", "validate", "test", "inspect", "produce", "consume", "topics", "schemas", "schemas list", "schemas show",
+COMMANDS = ["run", "validate", "test", "inspect", "produce", "consume", "topics", "group", "reset", "schemas", "schemas list", "schemas show",
             "schemas check", "try", "demo", "version", "completion", "completion bash"]
 SCREEN_LINES = 40
 
@@ -32,13 +32,12 @@ class CommandsTest(unittest.TestCase):
     def test_the_examples_work(self):
         build = BUILD.relative_to(ROOT) if BUILD.is_relative_to(ROOT) else BUILD
         self.place.run("demo", "--config", QUICKSTART, "--entries", 20, "--quiet")
-        skipped = {"produce"}  # its file is the reader's own
+        entries = self.place.folder / "entries.csv"  # the reader's own
+        entries.write_text("event_id,subject_id,at,body\ne1,ana,2026-01-05T10:00:00Z,I slept well.\n")
         for command in COMMANDS:
-            if command in skipped:
-                continue
             text = self.place.run(*command.split(), "--help").stdout.rstrip()
             example = text.splitlines()[-1].strip().replace("build/release", str(build))
-            example = re.sub(r"\bsonder (?=[a-z])", f"{SONDER} ", example)
+            example = re.sub(r"\bsonder (?=[a-z])", f"{SONDER} ", example).replace("entries.csv", str(entries))
             done = subprocess.run(["bash", "-c", example], capture_output=True, text=True, cwd=ROOT, timeout=120,
                                   env=self.place.environment)
             with self.subTest(command=command):
@@ -47,7 +46,11 @@ class CommandsTest(unittest.TestCase):
     def test_exit_codes_are_those_of_the_readme(self):
         self.place.run("run", expect=2)
         self.place.run("no-such-command", expect=2)
-        self.place.run("validate", "no/such.yaml", expect=1)
+        self.place.run("validate", "no/such.yaml", expect=3)
+        self.place.run("validate", QUICKSTART, "--set", "sinks={}", "--set", "topics.journal.role=nothing", expect=1)
+        self.place.run("produce", "journal", "--map", "text", "--config", QUICKSTART, expect=2)
+        self.place.run("run", QUICKSTART, "--log-level", "loud", expect=2)
+        self.place.run("try", BUILD / "plugins/sentiment.so", "--port", "nope", stdin='{"text": "a"}\n', expect=3)
         self.place.run("run", "no/such.yaml", expect=3)
         self.place.run("inspect", "no/such.so", expect=3)
         self.place.run("topics", "--data-dir", self.place.folder / "empty", expect=3)
@@ -71,6 +74,72 @@ class CommandsTest(unittest.TestCase):
         for line, nearest in {("run", "--until-idel", QUICKSTART): "--until-idle", ("schemas", "lst"): "list", ("--versoin",): "--version"}.items():
             self.assertIn(f'did you mean "{nearest}"?', self.place.run(*line, expect=2).stderr)
 
+    def test_what_an_option_cannot_mean_is_refused(self):
+        for line in (("consume", "journal", "--max", 0), ("consume", "journal", "--max", -1), ("demo", "--seed", -1, "--print", "journal"),
+                     ("demo", "--print", "journal", "--out", self.place.folder), ("demo", "--details", "--print", "journal")):
+            with self.subTest(line=line):
+                self.place.run(*line, expect=2)
+        said = self.place.run("demo", "--purpose", "ServicePersonalization", "--config", QUICKSTART, expect=2).stderr
+        self.assertIn('serves no such purpose; it serves ServicePersonalisation; did you mean "ServicePersonalisation"?', said)
+        self.assertIn('"zsh" is none of: bash', self.place.run("completion", "zsh", expect=2).stderr)
+
+    def test_help_is_a_command_too(self):
+        self.assertEqual(self.place.run("help").stdout, self.place.run("--help").stdout)
+        self.assertEqual(self.place.run("help", "schemas", "list").stdout, self.place.run("schemas", "list", "--help").stdout)
+
+    def test_inspect_tells_what_leaves_the_flow(self):
+        self.place.run("demo", "--config", QUICKSTART, "--entries", 20, "--consenting", 1, "--quiet")
+        self.place.run("run", QUICKSTART, "--until-idle", "--quiet")
+        written = list(self.place.records("insight")[0]["value"])
+        shown = json.loads(self.place.run("inspect", QUICKSTART, "--json").stdout)
+        [sink] = shown["sinks"]
+        self.assertEqual(sink["from"], "sentiment.out")
+        self.assertEqual([column["name"] for column in sink["columns"]], written)
+        self.assertEqual([i["from"] for stage in shown["stages"] for i in stage["inputs"]],
+                         ["journal", "consent", "consent.allowed", "anonymize.out"])
+        row = self.place.run("inspect", QUICKSTART).stdout.split("fields of its records")[1].splitlines()[1]
+        self.assertEqual(row.split()[:2], ["insight", "sentiment.out"])
+        self.assertTrue(row.endswith("  " + ", ".join(written)), row)
+
+    def test_own_texts_get_people_and_times_and_nothing_else(self):
+        notes = self.place.folder / "notes.csv"
+        notes.write_text('body,age\n"I slept well.",31\n"",44\n"  ",45\n"A long day.",52\n')
+        said = self.place.run("demo", "--config", QUICKSTART, "--input", notes, "--text", "body").stderr
+        self.assertIn("2 texts as entries of 2 made-up people", said)
+        self.assertIn("2 empty texts left out", said)
+        self.assertIn("other columns are not read", said)
+        entries = [r["value"] for r in self.place.records("journal")]
+        self.assertEqual(sorted(e["text"] for e in entries), ["A long day.", "I slept well."])
+        for entry in entries:
+            self.assertEqual([k for k, v in entry.items() if v is not None], ["event_id", "subject_id", "at", "text", "practice"])
+            self.assertEqual(entry["practice"], "other")  # the schema's word for what nobody said
+        told = self.place.run("demo", "--input", notes, "--text", "body", "--details", "--print", "journal").stdout.splitlines()
+        self.assertTrue(all(json.loads(line)["age"] for line in told))
+        said = self.place.run("demo", "--input", self.place.folder / "notes.txt", "--config", QUICKSTART, expect=3).stderr
+        self.assertIn("its name must end in .jsonl, .csv, .tsv or .avro\n", said)
+        self.assertIn("say what it is with --format", self.place.run("produce", "journal", "notes.txt", "--config", QUICKSTART, expect=3).stderr)
+
+    def test_what_run_would_miss_is_warned_of_and_nothing_is_made_without_a_secret(self):
+        for setting, warning in {f"secrets.pseudonym_key.file={self.place.folder}/none": f"{self.place.folder}/none is not here, without which",
+                                 f"plugins={self.place.folder}/none": "/none, which is no folder here"}.items():
+            said = self.place.run("validate", QUICKSTART, "--set", setting).stdout
+            self.assertRegex(said, "warning: .*" + re.escape(warning))
+        self.place.run("run", QUICKSTART, "--set", f"secrets.pseudonym_key.file={self.place.folder}/none", expect=3)
+        self.assertFalse((self.place.folder / "data").exists())
+        said = self.place.run("validate", QUICKSTART, "--set", "run.http_address=foo", expect=1).stdout
+        self.assertIn('--set run.http_address: "http_address" of run must be an IPv4 or IPv6 address', said)
+        said = self.place.run("run", QUICKSTART, "--set", "run.http_port=0", "--set", "run.http_address=192.0.2.1", expect=3).stderr
+        self.assertIn("is the address one of this machine's?", said)
+        self.assertIn("--set log.kind: log needs \"bootstrap\"", self.place.run("validate", QUICKSTART, "--set", "log.kind=kafka", expect=1).stdout)
+
+    def test_a_quiet_topic_is_left_once_nobody_reads(self):
+        self.place.run("demo", "--config", QUICKSTART, "--entries", 5, "--quiet")
+        reader = self.place.start("consume", "journal", "--config", QUICKSTART)
+        reader.stdout.close()
+        self.assertEqual(reader.wait(30), 4)
+        self.assertIn("nobody reads it any more", reader.stderr.read())
+        reader.stderr.close()
+
     def test_the_version_is_told_in_both_ways(self):
         self.assertEqual(self.place.run("--version").stdout, self.place.run("version").stdout)
 
@@ -83,7 +152,8 @@ class CommandsTest(unittest.TestCase):
     def test_output_that_cannot_be_written_is_a_failure(self):
         with open("/dev/full", "w") as full:
             for command in (["version"], ["topics", "--config", QUICKSTART], ["schemas", "list", "--dir", "schemas"], ["validate", QUICKSTART],
-                            ["demo", "--print", "journal", "--entries", "20"]):
+                            ["demo", "--print", "journal", "--entries", "20"], ["demo", "--print", "journal", "--entries", "2000"], ["--help"],
+                            ["run", "--help"]):
                 if command[0] == "topics":
                     self.place.run("demo", "--config", QUICKSTART, "--entries", 20, "--quiet")
                 done = subprocess.run([SONDER, *map(str, command)], stdout=full, stderr=subprocess.PIPE, text=True, env=self.place.environment, cwd=ROOT)
@@ -203,6 +273,8 @@ expect:
         where = ["--data-dir", self.place.folder / "keyless", "--schema", ROOT / "schemas/consent.avsc"]
         said = self.place.run("produce", "t", *where, stdin='{"key": "x", "value": null}\n', expect=4).stderr
         self.assertIn("a tombstone needs a key, and the topic has none; give --key FIELD or --config FILE", said)
+        said = self.place.run("produce", "journal", "--config", QUICKSTART, stdin='{"key": "ana", "value": null}\n').stderr
+        self.assertIn('warning: topic "journal" holds events and is not compacted: a tombstone removes nothing there', said)
 
     def test_a_broken_row_is_named_and_what_came_before_stays(self):
         good = json.dumps({"subject_id": "ana", "event_id": "e1", "at": 1, "text": "x"})
@@ -280,6 +352,17 @@ expect:
         check = script + '\nCOMP_WORDS=(sonder run --until); COMP_CWORD=2; _sonder; echo "${COMPREPLY[@]}"'
         done = subprocess.run(["bash", "-c", check], capture_output=True, text=True)
         self.assertEqual(done.stdout.strip(), "--until-idle", done.stderr)
+
+    def test_completion_offers_files_only_where_one_can_stand(self):
+        (self.place.folder / "one.yaml").write_text("")
+        script = self.place.run("completion", "bash").stdout
+        for words, expected in {"run ''": "one.yaml", "run --profile ''": "", "demo --config ''": "one.yaml", "demo ''": "--entries",
+                                "run --json ''": "one.yaml"}.items():
+            check = script + f'\nCOMP_WORDS=(sonder {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _sonder; echo "${{COMPREPLY[@]}}"'
+            done = subprocess.run(["bash", "-c", check], capture_output=True, text=True, cwd=self.place.folder)
+            with self.subTest(words=words):
+                self.assertIn(expected, done.stdout)
+                self.assertEqual("one.yaml" in done.stdout, expected == "one.yaml", done.stdout + done.stderr)
 
 
 if __name__ == "__main__":
