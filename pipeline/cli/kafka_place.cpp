@@ -20,6 +20,8 @@ namespace {
 
 constexpr int syslog_error = 3;
 constexpr std::size_t admin_prefetch_bytes = 64 << 10;
+// The same each time: whoever is next ends at once what one that was killed left open.
+constexpr std::string_view admin_instance = "reset";
 constexpr std::chrono::minutes admin_transaction_timeout(5);  // a third of what brokers allow by default
 
 /// The secrets that the log needs, and no others: a command that only reads has no business with the rest.
@@ -90,6 +92,7 @@ result<opened_log> open_on_kafka(const flow_options& flow, kafka_use use, std::f
   if (use == kafka_use::admin) {
     how.transaction_timeout = std::max<std::chrono::milliseconds>(how.transaction_timeout, admin_transaction_timeout);
     how.prefetch_bytes_max = admin_prefetch_bytes;
+    how.instance = admin_instance;
   }
   how.create_topics = from.create_topics && use != kafka_use::admin;
   how.replication_factor = from.replication;

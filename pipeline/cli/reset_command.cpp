@@ -119,6 +119,10 @@ int reset_group(const reset_options& options) {
   const auto who = (*on)->describe_group(flow.options.name);
   if (!who) return refuse(exit_failed, who.error());
   if (options.execute && !who->members.empty()) return refuse_workers(*who, flow.options.name);
+  if (options.execute) {
+    // One that was killed holds the offsets back with its transaction, until another process has its transactional id.
+    if (const auto settled = (*on)->commit({.group = flow.options.name}); !settled) return refuse(exit_failed, settled.error());
+  }
   const auto plan = plan_reset(flow, **on, *target, options.keep_state);
   if (!plan) return refuse(plan.error().code == errc::invalid ? exit_usage : exit_failed, plan.error());
   if (!options.json && !has_run(flow, **on)) {
@@ -149,7 +153,7 @@ void add_reset(CLI::App& app, chosen_command& chosen) {
   command->add_flag("--json", options->json, "One JSON object");
   command->footer(
       "A task that goes back loses its state (stores, timers, parked rows) and reads its tables anew, since both hold what came later; one that "
-      "goes forward keeps them. Results that are written stay. No worker may run. What was cut off is finished by the same command.\n\n"
+      "goes forward keeps them. Results that are written stay. No worker may run. What was cut off is finished by the same command; until then workers refuse its tasks.\n\n"
       "Example:\n  sonder reset config/quickstart.yaml --to earliest");
   command->callback([&chosen, options] { chosen = [options] { return reset_group(*options); }; });
 }

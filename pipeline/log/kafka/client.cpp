@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <cstring>
+#include <new>
 #include <utility>
 
 namespace sonder::kafka {
@@ -286,15 +288,28 @@ status client::connect(std::chrono::milliseconds at_most) {
   }
 }
 
-// Not by rd_kafka_commit, which waits for a coordinator for ever.
-status client::commit_offsets(std::span<const consumed_offset> offsets,
-                              std::chrono::milliseconds at_most, std::string_view doing) {
-  if (offsets.empty()) return {};
+rd_kafka_topic_partition_list_t* list_of(std::span<const consumed_offset> offsets,
+                                         std::string_view note) {
   auto* list = rd_kafka_topic_partition_list_new(static_cast<int>(offsets.size()));
   for (const auto& offset : offsets) {
-    rd_kafka_topic_partition_list_add(list, std::string(offset.topic).c_str(), offset.partition)
-        ->offset = offset.next;
+    auto* made = rd_kafka_topic_partition_list_add(list, std::string(offset.topic).c_str(),
+                                                   offset.partition);
+    made->offset = offset.next;
+    if (note.empty()) continue;
+    made->metadata = std::malloc(note.size());  // the list frees it
+    if (made->metadata == nullptr) throw std::bad_alloc();
+    std::memcpy(made->metadata, note.data(), note.size());
+    made->metadata_size = note.size();
   }
+  return list;
+}
+
+// Not by rd_kafka_commit, which waits for a coordinator for ever.
+status client::commit_offsets(std::span<const consumed_offset> offsets,
+                              std::chrono::milliseconds at_most, std::string_view doing,
+                              std::string_view note) {
+  if (offsets.empty()) return {};
+  auto* list = list_of(offsets, note);
   auto* answers = rd_kafka_queue_new(instance_);
   auto code = rd_kafka_commit_queue(instance_, list, answers, nullptr, nullptr);
   rd_kafka_topic_partition_list_destroy(list);

@@ -71,9 +71,10 @@ class client {
   /// Waits until a broker answers. errc::invalid where credentials are refused, errc::unavailable.
   [[nodiscard]] status connect(std::chrono::milliseconds at_most);
 
-  /// Commits offsets for this instance's group, as its member if it is one.
+  /// Commits offsets for this instance's group, as its member if it is one. `note` is kept beside each.
   [[nodiscard]] status commit_offsets(std::span<const consumed_offset> offsets,
-                                      std::chrono::milliseconds at_most, std::string_view doing);
+                                      std::chrono::milliseconds at_most, std::string_view doing,
+                                      std::string_view note = {});
 
   /// Replaces the time in each entry (of a record, or librdkafka's number for the beginning or the end) by the first offset from it
   /// on, -1 where there is none. librdkafka's code of the first that failed: who asks again then is answered by the leader of now,
@@ -107,6 +108,10 @@ class client {
   std::string complaint_;  ///< guarded by complaint_mutex_
   bool refused_ = false;   ///< guarded by complaint_mutex_
 };
+
+/// Librdkafka's list of these offsets, with `note` beside each; the caller's to destroy.
+[[nodiscard]] rd_kafka_topic_partition_list_s* list_of(std::span<const consumed_offset> offsets,
+                                                       std::string_view note = {});
 
 /// Our code for librdkafka's.
 [[nodiscard]] errc classify(int code) noexcept;

@@ -7,6 +7,7 @@
 #include <set>
 #include <thread>
 
+#include "log/kafka/group_reset.h"
 #include "log/kafka/local_state.h"
 
 namespace sonder::kafka {
@@ -182,24 +183,6 @@ status group_admin::hold_all(member& joined, const group_reset& to) {
   return fail(errc::unavailable, "group " + in_quotes(to.group) + " gives no assignment: " + joined.waits_for() + "; nothing is changed");
 }
 
-status group_admin::check_alone(member& joined, std::string_view group) {
-  auto event = joined.poll();
-  if (!event) return tl::unexpected<error>(std::move(event).error());
-  if (event->what == group_event::kind::none) return {};
-  return fail(errc::unavailable, "a worker joined group " + in_quotes(group) + " meanwhile (" + event->why +
-                                     "); stop it, then do the same again");
-}
-
-status group_admin::write(member& joined, const epoch_changes& epoch) {
-  SONDER_TRY(check_alone(joined, epoch.group));
-  const auto metadata = joined.metadata();
-  if (metadata == nullptr) return fail(errc::unavailable, "group " + in_quotes(epoch.group) + " has gone on without this reset");
-  std::vector<changelog_position> reached;
-  SONDER_TRY(writer_.commit(epoch, metadata.get(), reached));
-  if (options_.guarantee == kafka_options::guarantee_kind::exactly_once || epoch.consumed.empty()) return {};
-  return joined.commit_offsets(epoch.consumed);
-}
-
 status group_admin::reset(const group_reset& to) {
   SONDER_TRY(check_empty(to.group));
   const group_request request{std::string(to.group), to.topics, {}, to.partitions};
@@ -207,31 +190,9 @@ status group_admin::reset(const group_reset& to) {
   if (!joined) return tl::unexpected<error>(std::move(joined).error());
   SONDER_TRY(hold_all(**joined, to));
   SONDER_TRY(writer_.take_over(to.group));
-  std::vector<std::pair<state_part, live_entries>> gone;
-  std::size_t records = 0;
-  epoch_changes epoch;
-  epoch.group = to.group;
-  const auto take_away = [&] {
-    for (const auto& [part, entries] : gone) {
-      for (const auto& [key, size] : entries) epoch.state.push_back({part.store, part.partition, as_bytes(key), std::nullopt});
-    }
-    auto done = write(**joined, epoch);
-    epoch.state.clear();
-    gone.clear();
-    records = 0;
-    return done;
-  };
-  for (const auto& part : to.cleared) {
-    SONDER_TRY(check_alone(**joined, to.group));
-    offset_range range;
-    auto entries = live(to.group, part.store, part.partition, range);
-    if (!entries) return tl::unexpected<error>(std::move(entries).error());
-    records += entries->size();
-    if (!entries->empty()) gone.emplace_back(part, std::move(*entries));
-    if (records >= transaction_records_max) SONDER_TRY(take_away());
-  }
-  for (const auto& offset : to.offsets) epoch.consumed.push_back({offset.topic, offset.partition, offset.next});
-  return take_away();
+  const auto reader = reads();
+  if (!reader) return tl::unexpected<error>(reader.error());
+  return group_resetter(options_, topics_, writer_, **reader, **joined, to).run();
 }
 
 }  // namespace sonder::kafka

@@ -17,13 +17,10 @@ namespace sonder::kafka {
 
 /// What operators ask of a group: who is in it, what its changelogs hold, and a reset. Thread-safe; one reset at a time.
 ///
-/// A reset joins the group as its only member, so that no worker can come in between unseen: the group's metadata is in the
-/// transaction that moves the offsets, and brokers refuse it once the group has gone on. State is taken away by a tombstone for
-/// each key in that same transaction, so a worker's copy on disk, however old, rolls forward to nothing.
+/// A reset joins the group as its only member, so that no worker can come in between unseen; what it does then: group_reset.h.
 class group_admin {
  public:
-  static constexpr std::size_t keys_bytes_max = std::size_t{1} << 30;  ///< of one store of one task
-  static constexpr std::size_t transaction_records_max = 1'000'000;    ///< more go in transactions of their own, before the offsets
+  static constexpr std::size_t keys_bytes_max = std::size_t{1} << 30;  ///< of one store of one task whose size is asked for
 
   /// All of them outlive it.
   group_admin(const kafka_options& options, client& asks, topics& known, writer& writes)
@@ -43,8 +40,6 @@ class group_admin {
                                           offset_range& range);
   [[nodiscard]] status check_empty(std::string_view group);
   [[nodiscard]] status hold_all(member& joined, const group_reset& to);
-  [[nodiscard]] status check_alone(member& joined, std::string_view group);
-  [[nodiscard]] status write(member& joined, const epoch_changes& epoch);
 
   const kafka_options& options_;
   client& asks_;

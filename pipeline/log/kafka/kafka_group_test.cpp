@@ -1,3 +1,6 @@
+#include <sys/wait.h>
+
+#include <cstdlib>
 #include <thread>
 
 #include "log/kafka/kafka_fixture.h"
@@ -183,7 +186,7 @@ TEST_F(kafka_group_test, LeavesTheWorkerAloneThatHasItsFolder) {
   const auto by_mistake = open(options());
   const auto refused = by_mistake->join(request());
   ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().code, errc::unavailable);
+  EXPECT_EQ(refused.error().code, errc::exists) << "no worker waits for it";
   EXPECT_THAT(refused.error().message, HasSubstr("has it already"));
   must(change(*log_, 1, "ana", "1"));
   EXPECT_EQ(state_of(*log_, "ana"), "1");
@@ -239,6 +242,118 @@ TEST_F(kafka_group_test, ResetsWithoutTransactionsWhereAtLeastOnceIsEnough) {
   must(tool->reset({group_, {in_}, 1, {{in_, 0, 0}}, {{"sums", 0}}}));
   EXPECT_THAT(must(tool->committed(group_, in_)), ElementsAre(0));
   EXPECT_EQ(must(tool->size_of_state(group_, "sums", 0)).entries, 0);
+}
+
+/// A reset of more entries than it takes away at once, in a process that is killed.
+class kafka_reset_test : public kafka_group_test {
+ protected:
+  static constexpr int entries = 1'000;
+
+  void SetUp() override {
+    kafka_group_test::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    append(*log_, in_, 0, {{"a", "1"}, {"a", "2"}, {"b", "3"}, {"b", "4"}});
+    work(*log_, 3);
+  }
+  /// A worker that leaves `entries` in the store.
+  void work(log& on, std::int64_t next) {
+    auto member = join(on);
+    std::vector<std::string> keys;
+    for (int i = 0; i < entries; ++i) keys.push_back("subject-" + std::to_string(i));
+    epoch_changes epoch;
+    epoch.group = group_;
+    epoch.consumed.push_back({in_, 0, next});
+    for (const auto& key : keys) epoch.state.push_back({"sums", 0, as_bytes(key), as_bytes("value")});
+    must(on.commit(epoch));
+  }
+  /// Its exit code, or minus the signal that ended it.
+  [[nodiscard]] int reset(const std::string& entries_at_once, const std::string& guarantee, const std::string& dies_at = "") const {
+    const auto program = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "reset_worker";
+    const auto line = "exec " + program.string() + " " + test::broker::of_this_run().kafka + " " + group_ + " " + in_ + " " + entries_at_once +
+                      " " + guarantee + " " + dies_at;
+    const int ended = std::system(("sh -c '" + line + "'").c_str());
+    return WIFSIGNALED(ended) ? -WTERMSIG(ended) : WEXITSTATUS(ended) > 128 ? 128 - WEXITSTATUS(ended) : WEXITSTATUS(ended);
+  }
+  void await_nobody() {
+    const auto tool = open(options(""));
+    await([&] { return must(tool->describe_group(group_)).members.empty(); }, "the end of the killed one's session");
+  }
+  /// What a worker that starts now is told; empty: it has its task.
+  [[nodiscard]] std::string start(kafka_options with) const {
+    const auto on = open(std::move(with));
+    auto member = must(on->join(request()));
+    std::string told;
+    await([&] {
+      if (const auto event = member->poll(); !event) return told = event.error().message, true;
+      const auto ready = member->ready(0);
+      if (!ready && ready.error().code == errc::internal) return false;  // not this worker's yet
+      if (!ready) told = std::string(name(ready.error().code)) + ": " + ready.error().message;
+      return !ready || *ready;
+    }, "the task, or why it cannot be had");
+    return told;
+  }
+  [[nodiscard]] std::int64_t entries_left() {
+    const auto tool = open(options(""));
+    return must(tool->size_of_state(group_, "sums", 0)).entries;
+  }
+  [[nodiscard]] std::int64_t stands() {
+    const auto tool = open(options(""));
+    return must(tool->committed(group_, in_)).at(0);
+  }
+};
+
+TEST_F(kafka_reset_test, OfManyTransactionsKeepsWorkersAwayWhereItWasKilledAndIsFinishedByTheNext) {
+  log_.reset();
+  for (const auto* dies_at : {"committed 1", "begun 3", "flushed 2", "committed 3"}) {
+    EXPECT_EQ(reset("100", "exactly_once", dies_at), -SIGKILL);
+    await_nobody();
+  }
+  EXPECT_EQ(reset("100", "exactly_once", "committed 1"), -SIGKILL);
+  await_nobody();
+  const auto left = entries_left();
+  EXPECT_LT(left, entries);
+  EXPECT_EQ(stands(), 3) << "offsets move last";
+  EXPECT_THAT(start(options()), testing::AllOf(HasSubstr("invalid: "), HasSubstr("task 0: a reset was begun at 20"),
+                                               HasSubstr("sonder reset CONFIG --to")));
+  EXPECT_EQ(reset("100", "exactly_once"), 0);
+  EXPECT_EQ(entries_left(), 0);
+  EXPECT_EQ(stands(), 1);
+  EXPECT_EQ(start(options()), "");
+}
+
+TEST_F(kafka_reset_test, OfOneTransactionLeavesAllAsItWasWhereItWasKilled) {
+  log_.reset();
+  EXPECT_EQ(reset("100000", "exactly_once", "flushed 1"), -SIGKILL);
+  await_nobody();
+  EXPECT_EQ(start(options()), "");
+  EXPECT_EQ(entries_left(), entries);
+  EXPECT_EQ(reset("100000", "exactly_once"), 0);
+  EXPECT_EQ(stands(), 1);
+  EXPECT_EQ(entries_left(), 0);
+}
+
+TEST_F(kafka_reset_test, WithoutTransactionsMarksWhatItBegins) {
+  log_.reset();
+  EXPECT_EQ(reset("100000", "at_least_once", "flushed 1"), -SIGKILL);
+  await_nobody();
+  auto plain = options();
+  plain.guarantee = kafka_options::guarantee_kind::at_least_once;
+  EXPECT_THAT(start(plain), HasSubstr("a reset was begun at"));
+  EXPECT_EQ(reset("100000", "at_least_once"), 0);
+  EXPECT_EQ(start(plain), "");
+  EXPECT_EQ(stands(), 1);
+}
+
+TEST_F(kafka_reset_test, LeavesNoStateBehindThatAnUnfinishedOneHasBegunToTake) {
+  log_.reset();
+  EXPECT_EQ(reset("300", "exactly_once", "committed 1"), -SIGKILL);
+  await_nobody();
+  const auto tool = open(options(""));
+  const auto forward = tool->reset({group_, {in_}, 1, {{in_, 0, 4}}, {}});
+  ASSERT_FALSE(forward);
+  EXPECT_EQ(forward.error().code, errc::invalid);
+  EXPECT_THAT(forward.error().message, HasSubstr("a reset was begun at"));
+  EXPECT_EQ(stands(), 3);
 }
 
 TEST_F(kafka_group_test, TellsWhoIsThereAndRefusesAResetMeanwhile) {

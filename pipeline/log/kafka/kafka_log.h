@@ -56,6 +56,7 @@ struct kafka_options {
   std::chrono::milliseconds transaction_timeout{10'000};
   std::chrono::milliseconds request_timeout{10'000};  ///< of look-ups and administration
   std::size_t prefetch_bytes_max = 2 << 20;           ///< fetched and unread, of one partition
+  std::size_t reset_records_max = 1'000'000;          ///< entries that one transaction of a reset takes away
 
   /// Lines for the log: syslog's level (3 error, 4 warning, 6 info, 7 debug) and text. Called from
   /// any thread; nothing personal, no secrets.

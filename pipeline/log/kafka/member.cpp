@@ -114,7 +114,7 @@ class kafka_member final : public member {
     return metadata_;
   }
   restore_counts restored() const override { return restorer_->counts(); }
-  status commit_offsets(std::span<const consumed_offset> offsets) override;
+  status commit_offsets(std::span<const consumed_offset> offsets, std::string_view note) override;
 
  private:
   enum class standing { joining, holding, leaving };
@@ -481,9 +481,9 @@ status kafka_member::restart() {
   return {};
 }
 
-status kafka_member::commit_offsets(std::span<const consumed_offset> offsets) {
+status kafka_member::commit_offsets(std::span<const consumed_offset> offsets, std::string_view note) {
   if (metadata() == nullptr) return fail(errc::unavailable, place() + " has taken this worker's tasks away");
-  return client_->commit_offsets(offsets, options_.request_timeout, place() + ": cannot commit offsets");
+  return client_->commit_offsets(offsets, options_.request_timeout, place() + ": cannot commit offsets", note);
 }
 
 std::string kafka_member::waits_for() const {

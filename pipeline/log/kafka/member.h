@@ -27,9 +27,9 @@ class member : public group_member {
   /// accept from anybody.
   [[nodiscard]] virtual group_metadata metadata() const = 0;
   [[nodiscard]] virtual restore_counts restored() const = 0;
-  /// Commits offsets outside any transaction, for at_least_once; from any thread. errc::unavailable: the assignment is no
+  /// Commits offsets outside any transaction, for at_least_once; from any thread. `note` is kept beside each. errc::unavailable: the assignment is no
   /// longer this process's.
-  [[nodiscard]] virtual status commit_offsets(std::span<const consumed_offset> offsets) = 0;
+  [[nodiscard]] virtual status commit_offsets(std::span<const consumed_offset> offsets, std::string_view note = {}) = 0;
 };
 
 /// Checks topics and group, then joins. Source topics and changelogs exist already; `changelogs` is what the brokers say of

@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "log/kafka/changelog_reader.h"
+#include "log/kafka/group_reset.h"
 
 namespace sonder::kafka {
 namespace {
@@ -527,8 +528,14 @@ status group_restorer::wait_for_offsets(std::int32_t partition) {
   for (const auto& topic : topics_) rd_kafka_topic_partition_list_add(asked.get(), topic.c_str(), partition);
   auto code = rd_kafka_committed(member_.get(), asked.get(), offsets_answer_max_ms);
   for (int i = 0; code == RD_KAFKA_RESP_ERR_NO_ERROR && i < asked->cnt; ++i) code = asked->elems[i].err;
-  if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return {};
   const std::string place = "group \"" + group_ + "\", task " + std::to_string(partition);
+  for (int i = 0; code == RD_KAFKA_RESP_ERR_NO_ERROR && i < asked->cnt; ++i) {
+    const auto& at = asked->elems[i];
+    if (at.metadata == nullptr) continue;
+    const auto unfinished = unfinished_reset({static_cast<const char*>(at.metadata), at.metadata_size});
+    if (!unfinished.empty()) return fail(errc::invalid, place + ": " + unfinished);
+  }
+  if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return {};
   if (code == RD_KAFKA_RESP_ERR__TIMED_OUT || code == RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT) {
     return fail(errc::unavailable, place + ": its committed offsets are held by a transaction of another worker that is still "
                                            "open, or the group's coordinator does not answer");

@@ -196,7 +196,7 @@ milliseconds writer::left() const {
 }
 
 status writer::commit(const epoch_changes& epoch, const rd_kafka_consumer_group_metadata_s* member,
-                      std::vector<changelog_position>& reached) {
+                      std::vector<changelog_position>& reached, std::string_view note) {
   SONDER_TRY(check(epoch.produced));
   SONDER_TRY(check_changes(epoch));
   const std::lock_guard lock(epoch_mutex_);
@@ -215,12 +215,12 @@ status writer::commit(const epoch_changes& epoch, const rd_kafka_consumer_group_
     return fail(errc::fenced,
                 "transactional id \"" + transactional_id(group_) + "\" is another process's now");
   if (transactional_ == nullptr) SONDER_TRY(make_transactional());
-  return write_transaction(epoch, member, reached);
+  return write_transaction(epoch, member, reached, note);
 }
 
 status writer::write_transaction(const epoch_changes& epoch,
                                  const rd_kafka_consumer_group_metadata_s* member,
-                                 std::vector<changelog_position>& reached) {
+                                 std::vector<changelog_position>& reached, std::string_view note) {
   auto& on = *transactional_;
   began_ = clock::now();
   began_ns_.store(began_.time_since_epoch().count(), std::memory_order_relaxed);
@@ -234,7 +234,7 @@ status writer::write_transaction(const epoch_changes& epoch,
   if (put) put = on.put(epoch.group, epoch.state, now_ms(), until);
   if (!put) return end_failed(cause_of(std::move(put).error(), until), true);
   step("produced", transaction_state::offsets);
-  SONDER_TRY(send_offsets(epoch, member));
+  SONDER_TRY(send_offsets(epoch, member, note));
   step("offsets_sent", transaction_state::flushing);
   if (auto ok = on.flush(until); !ok) return end_failed(ok.error(), true);
   step("flushed", transaction_state::committing);
@@ -255,15 +255,10 @@ error writer::cause_of(error refused, clock::time_point until) {
 }
 
 status writer::send_offsets(const epoch_changes& epoch,
-                            const rd_kafka_consumer_group_metadata_s* member) {
+                            const rd_kafka_consumer_group_metadata_s* member,
+                            std::string_view note) {
   if (epoch.consumed.empty()) return {};
-  const topic_list_ptr list(
-      rd_kafka_topic_partition_list_new(static_cast<int>(epoch.consumed.size())));
-  for (const auto& offset : epoch.consumed) {
-    rd_kafka_topic_partition_list_add(list.get(), std::string(offset.topic).c_str(),
-                                      offset.partition)
-        ->offset = offset.next;
-  }
+  const topic_list_ptr list(list_of(epoch.consumed, note));
   group_ptr alone;
   if (member == nullptr) {
     alone.reset(rd_kafka_consumer_group_metadata_new(std::string(epoch.group).c_str()));

@@ -44,10 +44,12 @@ class writer {
 
   /// Writes one epoch, with state changes into their changelogs, and puts where these ended into
   /// `reached`. `member` is the group's metadata of the assignment that the epoch worked under.
-  /// Under at_least_once offsets are the caller's to commit, after this.
+  /// Under at_least_once offsets are the caller's to commit, after this. `note` is kept beside each
+  /// offset.
   [[nodiscard]] status commit(const epoch_changes& epoch,
                               const rd_kafka_consumer_group_metadata_s* member,
-                              std::vector<changelog_position>& reached);
+                              std::vector<changelog_position>& reached,
+                              std::string_view note = {});
 
   /// As in the port.
   [[nodiscard]] status append(std::span<const produced_batch> batches);
@@ -68,14 +70,16 @@ class writer {
   [[nodiscard]] result<producer*> outside_epochs();
   [[nodiscard]] status write_transaction(const epoch_changes& epoch,
                                          const rd_kafka_consumer_group_metadata_s* member,
-                                         std::vector<changelog_position>& reached);
+                                         std::vector<changelog_position>& reached,
+                                         std::string_view note);
   [[nodiscard]] status write_plainly(producer& on, const epoch_changes& epoch,
                                      std::vector<changelog_position>& reached);
   [[nodiscard]] status end_failed(rd_kafka_error_s* from, std::string_view doing);
   [[nodiscard]] error cause_of(error refused, clock::time_point until);
   [[nodiscard]] status end_failed(error why, bool abort, bool group_changed = false);
   [[nodiscard]] status send_offsets(const epoch_changes& epoch,
-                                    const rd_kafka_consumer_group_metadata_s* member);
+                                    const rd_kafka_consumer_group_metadata_s* member,
+                                    std::string_view note);
   [[nodiscard]] std::chrono::milliseconds left() const;
   using transaction_state = log_figures::transaction_state;
   using transaction_end = log_figures::transaction_end;
