@@ -6,7 +6,8 @@
 #include <cerrno>
 #include <charconv>
 #include <csignal>
-#include <cstdio>
+
+#include "log/disk_space.h"
 
 namespace sonder::embedded {
 namespace {
@@ -20,15 +21,7 @@ bool process_lives(pid_t pid) noexcept {
 }  // namespace
 
 bool has_space(const fs::path& folder) {
-  constexpr std::size_t probe_bytes = 1 << 20;
-  const auto path = folder / "space.probe";
-  std::FILE* file = std::fopen(path.c_str(), "wbe");
-  if (file == nullptr) return false;
-  const std::string zeros(probe_bytes, '\0');
-  bool whole = std::fwrite(zeros.data(), 1, zeros.size(), file) == zeros.size();
-  whole = std::fclose(file) == 0 && whole;
-  std::remove(path.c_str());
-  return whole;
+  return sonder::has_space(folder);
 }
 
 result<fs::path> make_reader_folder(const fs::path& folder) {

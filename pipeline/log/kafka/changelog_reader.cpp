@@ -82,6 +82,28 @@ void on_message(rd_kafka_message_t* m, void* opaque) {
   }
 }
 
+// Looks for a committed record before `next` that is newer than what was seen.
+class newer_search final : public changelog_reader::sink {
+ public:
+  newer_search(std::int64_t next, std::int64_t timestamp_max_ms, const std::function<bool()>& gives_up)
+      : next_(next), timestamp_max_ms_(timestamp_max_ms), gives_up_(gives_up) {}
+  void take(const changelog_reader::record& r) override {
+    if (r.offset < next_ && r.timestamp_ms > timestamp_max_ms_) found = true;
+  }
+  status pause(std::int64_t next) override {
+    if (found || next >= next_) over = true;
+    return {};
+  }
+  bool cancelled() const override { return over || gives_up_(); }
+  void note(std::string) override {}
+
+  bool found = false, over = false;
+
+ private:
+  const std::int64_t next_, timestamp_max_ms_;
+  const std::function<bool()>& gives_up_;
+};
+
 void set(rd_kafka_conf_t* conf, const char* name, const char* value) {
   char why[256];
   // Names and values are constants: a refusal is a defect, which the first test shows.
@@ -162,6 +184,22 @@ result<std::int64_t> changelog_reader::committed_end(const std::string& topic, s
 
 result<std::int64_t> changelog_reader::first_after(const std::string& topic, std::int32_t partition, std::int64_t timestamp_ms) {
   return ask(*uncommitted_, topic, partition, timestamp_ms + 1);
+}
+
+result<bool> changelog_reader::can_be_the_same(const std::string& topic, std::int32_t partition, std::int64_t next,
+                                               std::int64_t timestamp_max_ms, const std::function<bool()>& cancelled) {
+  const auto newer = first_after(topic, partition, timestamp_max_ms);
+  if (!newer) return tl::unexpected<error>(newer.error());
+  if (*newer < 0 || *newer >= next) return true;
+  // Of a topic that was made anew everything is newer, whatever compaction has left to be seen.
+  const auto oldest = first_after(topic, partition, -1);
+  if (!oldest) return tl::unexpected<error>(oldest.error());
+  if (*oldest >= *newer) return false;
+  newer_search looks(next, timestamp_max_ms, cancelled);
+  const auto end = read(topic, partition, *newer, next, looks);
+  if (!end && !looks.over) return tl::unexpected<error>(end.error());
+  if (end && *end < 0) return false;
+  return !looks.found;
 }
 
 result<std::int64_t> changelog_reader::read(const std::string& topic, std::int32_t partition, std::int64_t from,

@@ -48,6 +48,11 @@ class changelog_reader {
   [[nodiscard]] result<std::int64_t> committed_end(const std::string& topic, std::int32_t partition);
   /// The first offset with a record, committed or not, that is newer than `timestamp_ms`; -1: there is none.
   [[nodiscard]] result<std::int64_t> first_after(const std::string& topic, std::int32_t partition, std::int64_t timestamp_ms);
+  /// Whether a reading that ended at `next`, and saw no record newer than `timestamp_max_ms`, can have been of this topic, and not
+  /// of one of the same name that was deleted: no committed record before `next` is newer. Markers, whose time is the brokers', and
+  /// what was aborted do not tell: no reading sees them. errc::cancelled.
+  [[nodiscard]] result<bool> can_be_the_same(const std::string& topic, std::int32_t partition, std::int64_t next,
+                                             std::int64_t timestamp_max_ms, const std::function<bool()>& cancelled);
   /// Hands committed records from `from` on to `to`, until it stands at the committed end and that is at or past `mark`; then
   /// that offset; -1 where `from` is out of the log's range. errc::cancelled.
   [[nodiscard]] result<std::int64_t> read(const std::string& topic, std::int32_t partition, std::int64_t from,

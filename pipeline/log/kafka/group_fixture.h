@@ -137,8 +137,8 @@ class cluster {
       begin();
     }
     void begin() { expect(rd_kafka_begin_transaction(producer_.get())); }
-    void write(const std::string& topic, std::int32_t partition, const std::vector<change>& changes) {
-      for (const auto& c : changes) produce(producer_.get(), topic, partition, c, 0);
+    void write(const std::string& topic, std::int32_t partition, const std::vector<change>& changes, std::int64_t timestamp_ms = 0) {
+      for (const auto& c : changes) produce(producer_.get(), topic, partition, c, timestamp_ms);
       EXPECT_EQ(rd_kafka_flush(producer_.get(), 20'000), RD_KAFKA_RESP_ERR_NO_ERROR);
     }
     /// As a member of none: brokers take that from anybody while the group is empty.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "log/disk_space.h"
 #include "log/kafka/restore.h"
 #include "log/kafka/state_files.h"
 
@@ -116,7 +117,8 @@ result<bool> local_state::get(std::string_view group, std::string_view store, st
                               buffer& value) {
   const std::shared_lock files_stay(files_->mutex);
   std::uint32_t number = 0;
-  if (!files_->db || files_->find_open(group, store, partition, number) == nullptr) return not_open(group, store, partition);
+  if (files_->find_open(group, store, partition, number) == nullptr) return not_open(group, store, partition);
+  if (!files_->db) return files_->closed();
   thread_local std::string full;
   full.clear();
   put_task_prefix(full, 's', number, partition);
@@ -134,7 +136,8 @@ status local_state::scan(std::string_view group, std::string_view store, std::in
                          log::state_visitor visit, void* ctx) {
   const std::shared_lock files_stay(files_->mutex);
   std::uint32_t number = 0;
-  if (!files_->db || files_->find_open(group, store, partition, number) == nullptr) return not_open(group, store, partition);
+  if (files_->find_open(group, store, partition, number) == nullptr) return not_open(group, store, partition);
+  if (!files_->db) return files_->closed();
   std::string lower;
   put_task_prefix(lower, 's', number, partition);
   lower.append(as_text(prefix));
@@ -185,7 +188,7 @@ result<std::optional<checkpoint>> local_state::find_checkpoint(std::string_view 
   const std::shared_lock files_stay(files_->mutex);
   const auto* entry = files_->find(group, store);
   if (entry == nullptr) return std::optional<checkpoint>();
-  if (!files_->db) return fail(errc::io, "state folder " + files_->folder.string() + ": closed since a write failed");
+  if (!files_->db) return files_->closed();
   std::string key;
   put_task_prefix(key, 'c', entry->number, partition);
   std::string value;
@@ -248,9 +251,23 @@ status local_state::recover() {
   if (!files_->write_failed) return {};
   const std::unique_lock alone(files_->mutex);
   if (!files_->write_failed) return {};
+  if (!has_space(files_->folder)) return files_->full();
   if (files_->db) files_->db->Close();
   files_->db.reset();
-  return files_->open_database();
+  auto opened = files_->open_database();
+  if (!opened) files_->disk_was_full = opened.error().code == errc::unavailable;
+  return opened;
+}
+
+bool local_state::closed() const noexcept {
+  return files_->write_failed;
+}
+
+std::uint64_t local_state::free_bytes() const {
+  if (files_->options.free_bytes) return files_->options.free_bytes();
+  std::error_code failed;
+  const auto space = fs::space(files_->folder, failed);
+  return failed ? UINT64_MAX : space.available;
 }
 
 // ---- loading ----

@@ -37,6 +37,7 @@ struct local_state_options {
   /// After a kill all of it is read again from the write-ahead log before anything else, 20 ms a MiB.
   std::size_t memtable_bytes = 16 << 20;  ///< of changes not yet in files; three times that while files are written
   std::function<std::int64_t()> now_ms;   ///< Unix epoch, UTC; empty: the system's clock
+  std::function<std::uint64_t()> free_bytes = {};  ///< on the folder's disk; empty: as the system tells
 };
 
 class state_files;
@@ -100,8 +101,13 @@ class local_state {
   /// From here on it is read and changed. It has a checkpoint.
   [[nodiscard]] status open(std::string_view group, std::string_view store, std::int32_t partition);
   void close(std::string_view group, std::string_view store, std::int32_t partition) noexcept;
-  /// After a write that failed: opens the files anew, once the cause (a full disk) is gone. Else does nothing.
+  /// After a write that failed: opens the files anew, once the cause (a full disk) is gone. Else does nothing. While there is no
+  /// room it changes nothing: what is open is still read. What is open stays so, at what was written last.
   [[nodiscard]] status recover();
+  /// A write has failed, and nothing is written until `recover`.
+  [[nodiscard]] bool closed() const noexcept;
+  /// What the folder's disk has left for this user; UINT64_MAX where it cannot be told.
+  [[nodiscard]] std::uint64_t free_bytes() const;
 
   [[nodiscard]] std::int64_t now_ms() const;
 

@@ -70,6 +70,7 @@ struct standby {
   };
   std::uint64_t turn = 0;  // which `follow` it belongs to
   steady_clock::time_point not_before{};
+  milliseconds pause{restore_limits::standby_pause};  // after the disk was full: longer each time
   std::vector<place> stores;
   std::string trouble;
 
@@ -108,15 +109,18 @@ class group_restorer final : public restorer {
   [[nodiscard]] bool all_ready() const;
   [[nodiscard]] bool wanted(std::int32_t partition, std::uint64_t turn) const;
   [[nodiscard]] bool standby_wanted(std::int32_t partition, std::uint64_t turn) const;
+  [[nodiscard]] status check_room() const;
   [[nodiscard]] status bring_standby(std::int32_t partition, std::uint64_t turn);
   [[nodiscard]] status bring_standby_store(std::size_t which, std::int32_t partition, std::uint64_t turn);
-  void standby_ended(std::int32_t partition, std::uint64_t turn, const status& outcome);
+  void standby_ended(std::int32_t partition, std::uint64_t turn, const status& outcome, bool closed);
   [[nodiscard]] status bring(std::int32_t partition, std::uint64_t turn);
   [[nodiscard]] status wait_for_offsets(std::int32_t partition);
   [[nodiscard]] status bring_store(const store_of_group& store, std::int32_t partition, std::uint64_t turn);
-  [[nodiscard]] result<checkpoint> beginning(const store_of_group& store, std::int32_t partition, const offset_range& range);
+  // `asked_ms`: before `range` was asked for.
+  [[nodiscard]] result<checkpoint> beginning(const store_of_group& store, std::int32_t partition, const offset_range& range,
+                                             std::int64_t asked_ms, const std::function<bool()>& cancelled);
   [[nodiscard]] result<bool> usable(const store_of_group& store, std::int32_t partition, const checkpoint& at,
-                                    const offset_range& range);
+                                    const offset_range& range, const std::function<bool()>& cancelled);
   void ended(std::int32_t partition, std::uint64_t turn, status outcome);
   [[nodiscard]] status open_stores(std::int32_t partition);
   void close_all();
@@ -152,8 +156,16 @@ class group_restorer::one_store final : public changelog_reader::sink {
  public:
   enum class purpose { own, standby };
 
-  one_store(group_restorer& owner, purpose what_for, state_loader loader, checkpoint at, std::int32_t partition, std::uint64_t turn)
-      : owner_(owner), what_for_(what_for), loader_(std::move(loader)), at_(std::move(at)), partition_(partition), turn_(turn) {}
+  // `asked_ms`: before the changelog's end was asked for.
+  one_store(group_restorer& owner, purpose what_for, state_loader loader, checkpoint at, std::int32_t partition, std::uint64_t turn,
+            std::int64_t asked_ms)
+      : owner_(owner),
+        what_for_(what_for),
+        loader_(std::move(loader)),
+        at_(std::move(at)),
+        partition_(partition),
+        turn_(turn),
+        asked_ms_(asked_ms) {}
 
   void take(const changelog_reader::record& r) override {
     if (!failed_) return;
@@ -186,8 +198,8 @@ class group_restorer::one_store final : public changelog_reader::sink {
   status finish(std::int64_t next) {
     SONDER_TRY(failed_);
     at_.next = next;
-    // The process may have stood still since the end was reached.
-    at_.as_of_ms = began_ms_;
+    // The process may have stood still since.
+    at_.as_of_ms = asked_ms_;
     // Also records of aborted transactions lie before that end, and none of them is newer than now.
     at_.timestamp_max_ms = std::max(at_.timestamp_max_ms, owner_.state_->now_ms());
     report();
@@ -199,7 +211,8 @@ class group_restorer::one_store final : public changelog_reader::sink {
 
  private:
   void write() {
-    failed_ = loader_.write(at_);
+    if (what_for_ == purpose::standby) failed_ = owner_.check_room();
+    if (failed_) failed_ = loader_.write(at_);
     report();
   }
 
@@ -233,7 +246,7 @@ class group_restorer::one_store final : public changelog_reader::sink {
   const std::uint64_t turn_;
   std::size_t bytes_ = 0;
   std::int64_t records_ = 0, all_records_ = 0;
-  const std::int64_t began_ms_ = owner_.state_->now_ms();
+  const std::int64_t asked_ms_;
   status failed_;
 };
 
@@ -544,26 +557,24 @@ status group_restorer::wait_for_offsets(std::int32_t partition) {
 }
 
 result<bool> group_restorer::usable(const store_of_group& store, std::int32_t partition, const checkpoint& at,
-                                    const offset_range& range) {
+                                    const offset_range& range, const std::function<bool()>& cancelled) {
   const auto age = state_->now_ms() - at.as_of_ms;
   // Tombstones that the state has not seen may have been compacted away: what they deleted would live again. A checkpoint out of
   // the future is of a clock that was wrong, and of no known age.
   if (age < -milliseconds(restore_limits::clock_step_max).count() || age > store.tombstone_ms / 2) return false;
   if (at.next < range.first || at.next > range.end) return false;
-  const auto newer = reader_->first_after(store.changelog, partition, at.timestamp_max_ms);
-  if (!newer) return tl::unexpected<error>(newer.error());
-  // Before the checkpoint lies something newer than all that was there: the topic has been deleted and made again.
-  return *newer < 0 || *newer >= at.next;
+  return reader_->can_be_the_same(store.changelog, partition, at.next, at.timestamp_max_ms, cancelled);
 }
 
 // The checkpoint on disk where it may be gone on from; else nothing is left there, and it is the changelog's beginning.
-result<checkpoint> group_restorer::beginning(const store_of_group& store, std::int32_t partition, const offset_range& range) {
+result<checkpoint> group_restorer::beginning(const store_of_group& store, std::int32_t partition, const offset_range& range,
+                                             std::int64_t asked_ms, const std::function<bool()>& cancelled) {
   auto cluster = reader_->cluster_id();
   if (!cluster) return tl::unexpected<error>(std::move(cluster).error());
   auto found = state_->find_checkpoint(group_, store.name, partition);
   if (!found) return tl::unexpected<error>(std::move(found).error());
   if (*found && (*found)->cluster_id == *cluster) {
-    const auto fits = usable(store, partition, **found, range);
+    const auto fits = usable(store, partition, **found, range, cancelled);
     if (!fits) return tl::unexpected<error>(fits.error());
     if (*fits) return std::move(**found);
   }
@@ -573,13 +584,14 @@ result<checkpoint> group_restorer::beginning(const store_of_group& store, std::i
     ++counts_.rebuilt;
   }
   // Its checkpoints are as old as the reading: the tombstones that count are those written from now on.
-  return checkpoint{range.first, 0, state_->now_ms(), std::move(*cluster)};
+  return checkpoint{range.first, 0, asked_ms, std::move(*cluster)};
 }
 
 status group_restorer::bring_store(const store_of_group& store, std::int32_t partition, std::uint64_t turn) {
+  const auto asked_ms = state_->now_ms();
   const auto range = reader_->range(store.changelog, partition);
   if (!range) return tl::unexpected<error>(range.error());
-  auto begins = beginning(store, partition, *range);
+  auto begins = beginning(store, partition, *range, asked_ms, [&] { return !wanted(partition, turn); });
   if (!begins) return tl::unexpected<error>(std::move(begins).error());
   checkpoint at = std::move(*begins);
   {
@@ -594,7 +606,7 @@ status group_restorer::bring_store(const store_of_group& store, std::int32_t par
   auto loader = state_loader::for_task(*state_, group_, store.name, partition);
   if (!loader) return tl::unexpected<error>(std::move(loader).error());
   const auto from = at.next;
-  one_store filling(*this, one_store::purpose::own, std::move(*loader), std::move(at), partition, turn);
+  one_store filling(*this, one_store::purpose::own, std::move(*loader), std::move(at), partition, turn, asked_ms);
   if (from >= range->end) return filling.finish(range->end);
   const auto end = reader_->read(store.changelog, partition, from, range->end, filling);
   if (!end) return tl::unexpected<error>(end.error());
@@ -644,20 +656,31 @@ void group_restorer::keep_standbys() {
     running_.insert(*partition);
     lock.unlock();
     const auto outcome = bring_standby(*partition, turn);
+    const bool closed = state_->closed();
+    // What the copy took in vain is given back at once, so that its owner's next epoch finds the files open.
+    if (closed) (void)state_->recover();
     lock.lock();
     running_.erase(*partition);
-    standby_ended(*partition, turn, outcome);
+    standby_ended(*partition, turn, outcome, closed);
     // The task may have come here meanwhile.
     if (!waiting_.empty()) changed_.notify_all();
   }
 }
 
 // mutex_ is held. What fails is tried again with the next look: a copy that is missing costs a longer restore at worst.
-void group_restorer::standby_ended(std::int32_t partition, std::uint64_t turn, const status& outcome) {
+void group_restorer::standby_ended(std::int32_t partition, std::uint64_t turn, const status& outcome, bool closed) {
   const auto found = standbys_.find(partition);
   if (found == standbys_.end() || found->second.turn != turn) return;
   auto& copy = found->second;
-  copy.not_before = steady_clock::now() + restore_limits::standby_pause;
+  const auto now = steady_clock::now();
+  copy.not_before = now + restore_limits::standby_pause;
+  if (closed) {
+    // It would fill the disk again, and each time the worker's own epochs fail with it.
+    copy.pause = std::min(2 * copy.pause, milliseconds(restore_limits::standby_pause_max));
+    for (auto& [other, waits] : standbys_) waits.not_before = std::max(waits.not_before, now + copy.pause);
+  } else if (outcome) {
+    copy.pause = restore_limits::standby_pause;
+  }
   if (!outcome && outcome.error().code == errc::cancelled) return;
   const std::string trouble = outcome ? std::string() : outcome.error().message;
   if (!trouble.empty() && trouble != copy.trouble && options_.on_line)
@@ -671,9 +694,17 @@ status group_restorer::bring_standby(std::int32_t partition, std::uint64_t turn)
   return {};
 }
 
+// A copy that is missing costs a longer restore; a full disk costs the worker its own tasks' epochs.
+status group_restorer::check_room() const {
+  if (state_->free_bytes() >= restore_limits::standby_free_bytes_min) return {};
+  return fail(errc::unavailable, "the state folder's disk has less than " + grouped(restore_limits::standby_free_bytes_min >> 20) +
+                                     " MiB left, which are kept for this worker's own tasks");
+}
+
 // From its checkpoint to the committed end, whatever is open past it: the next look takes that.
 status group_restorer::bring_standby_store(std::size_t which, std::int32_t partition, std::uint64_t turn) {
   const auto& store = stores_[which];
+  const auto asked_ms = state_->now_ms();
   const auto end = reader_->committed_end(store.changelog, partition);
   if (!end) return tl::unexpected<error>(end.error());
   const auto noted = [&](const checkpoint* reached) {
@@ -693,13 +724,15 @@ status group_restorer::bring_standby_store(std::size_t which, std::int32_t parti
   if (place.next == *end && age >= 0 && age < milliseconds(restore_limits::renew_interval).count()) return {};
   const auto range = reader_->range(store.changelog, partition);
   if (!range) return tl::unexpected<error>(range.error());
-  auto begins = beginning(store, partition, *range);
+  auto begins = beginning(store, partition, *range, asked_ms, [&] { return !standby_wanted(partition, turn); });
   if (!begins) return tl::unexpected<error>(std::move(begins).error());
   auto loader = state_loader::for_task(*state_, group_, store.name, partition);
   if (!loader) return tl::unexpected<error>(std::move(loader).error());
   const auto from = begins->next;
-  one_store filling(*this, one_store::purpose::standby, std::move(*loader), std::move(*begins), partition, turn);
+  one_store filling(*this, one_store::purpose::standby, std::move(*loader), std::move(*begins), partition, turn,
+                    asked_ms);
   auto reached = result<std::int64_t>(from);
+  if (from < *end) SONDER_TRY(check_room());
   if (from < *end) reached = reader_->read(store.changelog, partition, from, from, filling);
   if (!reached) return tl::unexpected<error>(std::move(reached).error());
   if (*reached < 0) {

@@ -23,6 +23,8 @@ struct restore_limits {
   static constexpr std::int64_t small_records_max = 20'000;          ///< up to which a restore goes through the write-ahead log
   static constexpr std::chrono::minutes clock_step_max{5};           ///< by which a checkpoint may be ahead of the clock
   static constexpr std::chrono::milliseconds standby_pause{500};     ///< between two looks at the changelogs of a standby copy
+  static constexpr std::chrono::milliseconds standby_pause_max{60'000};  ///< ... of copies after which the disk was full, again and again
+  static constexpr std::uint64_t standby_free_bytes_min = 256 << 20;  ///< left to the worker's own tasks: with less, copies stand still
 };
 
 /// What has been restored since the start of the process; for metrics.

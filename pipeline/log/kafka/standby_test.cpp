@@ -7,6 +7,7 @@
 
 #include "log/kafka/group_fixture.h"
 #include "log/kafka/restore.h"
+#include "log/small_disk.h"
 
 extern char** environ;
 
@@ -81,6 +82,7 @@ class Standby : public ::testing::Test {
     scratch_folder folder;
     std::unique_ptr<local_state> state;
     std::int64_t ahead_ms = 0;
+    std::atomic<std::uint64_t> free_bytes{UINT64_MAX};
 
     ~worker() { leave(); }
     void leave() {
@@ -108,7 +110,8 @@ class Standby : public ::testing::Test {
 
   void join(worker& w) {
     if (!w.state) {
-      auto opened = local_state::in(w.folder.path, {8 << 20, 8 << 20, [&w] { return clock_ms() + w.ahead_ms; }});
+      auto opened = local_state::in(w.folder.path, {8 << 20, 8 << 20, [&w] { return clock_ms() + w.ahead_ms; },
+                                                    [&w] { return w.free_bytes.load(); }});
       ASSERT_TRUE(opened) << opened.error().message;
       w.state = std::move(*opened);
     }
@@ -241,6 +244,108 @@ TEST_F(Standby, IsThrownAwayWhereItIsOlderThanHalfTheTombstonesLife) {
   ASSERT_TRUE(eventually(10s, [&] { return one.poll(), two.poll(), one.counts().standby_records == 4; })) << "not built anew";
   EXPECT_EQ(one.counts().rebuilt, 2) << "the copies of both tasks";
   ASSERT_TRUE(eventually(10s, [&] { return one.poll(), two.poll(), one.level(2); }));
+}
+
+// Markers of transactions have the broker's time.
+TEST_F(Standby, StandsWhereTheBrokersClockIsAhead) {
+  worker one, two;
+  one.ahead_ms = -60'000;
+  join(one);
+  join(two);
+  settle(one, two);
+  const auto task = two.tasks.front();
+  cluster::transaction epochs(group + "-writer");
+  for (int i = 0; i < 3; ++i) {
+    if (i > 0) epochs.begin();
+    epochs.write(changelog, task, {{"ana", std::to_string(i)}, {"bob", "1"}}, clock_ms() - 60'000);
+    epochs.commit();
+    ASSERT_TRUE(eventually(10s, [&] { return one.poll(), two.poll(), one.counts().standby_records == 2 * (i + 1) && one.level(2); })) << i;
+  }
+  EXPECT_EQ(one.counts().rebuilt, 0);
+  two.leave();
+  ASSERT_TRUE(eventually(20s, [&] { return one.poll(), one.tasks.size() == 4 && one.all_ready(); })) << one.held->waits_for();
+  EXPECT_THAT(content(one, task), ElementsAre(Pair("ana", "2"), Pair("bob", "1")));
+  EXPECT_EQ(one.counts().rebuilt, 0);
+}
+
+TEST_F(Standby, StandsWhereAWriterWhoseClockIsAheadHasAborted) {
+  worker one, two;
+  join(one);
+  join(two);
+  settle(one, two);
+  const auto task = two.tasks.front();
+  kafka->write(changelog, task, {{"ana", "1"}});
+  ASSERT_TRUE(eventually(10s, [&] { return one.poll(), two.poll(), one.counts().standby_records == 1 && one.level(2); }));
+  cluster::transaction ahead(group + "-writer");
+  ahead.write(changelog, task, {{"ana", "aborted"}}, clock_ms() + 600'000);
+  ahead.abort();
+  for (int i = 2; i < 5; ++i) {
+    kafka->write(changelog, task, {{"ana", std::to_string(i)}});
+    ASSERT_TRUE(eventually(10s, [&] { return one.poll(), two.poll(), one.counts().standby_records == i && one.level(2); })) << i;
+  }
+  EXPECT_EQ(one.counts().rebuilt, 0);
+}
+
+TEST_F(Standby, LeavesRoomForItsOwner) {
+  worker one, two;
+  join(one);
+  join(two);
+  settle(one, two);
+  one.free_bytes = restore_limits::standby_free_bytes_min - 1;
+  content_map holds;
+  write_some(two.tasks.front(), 0, 5'000, holds);
+  std::this_thread::sleep_for(3 * restore_limits::standby_pause);
+  EXPECT_EQ(one.counts().standby_records, 0);
+  EXPECT_GT(one.counts().standby_records_behind, 0);
+  one.free_bytes = restore_limits::standby_free_bytes_min;
+  ASSERT_TRUE(eventually(10s, [&] { return one.poll(), two.poll(), one.counts().standby_records == 5'000 && one.level(2); }));
+}
+
+// As a quota does, of which the free space tells nothing.
+TEST_F(Standby, ThatFillsTheDiskTriesLessAndLessOften) {
+  std::atomic<int> attempts{0};
+  options.on_line = [&](int, std::string_view text) { attempts += text.find("the disk is full") != std::string_view::npos ? 1 : 0; };
+  worker one, two;
+  join(one);
+  join(two);
+  settle(one, two);
+  const auto own = one.tasks.front();
+  const auto copied = two.tasks.front();
+  std::int64_t next = 0, failures = 0;
+  // As an epoch of a worker, and what that does where it fails.
+  const auto run_epoch = [&] {
+    next = kafka->write(changelog, own, {{"ana", std::to_string(next)}}) + 1;
+    const std::string value = std::to_string(next);
+    const state_change changed{"profiles", own, as_bytes(std::string_view("ana")), as_bytes(value)};
+    const changelog_position reached{"profiles", own, next, clock_ms()};
+    const auto done = one.state->applied(group, {&changed, 1}, {&reached, 1});
+    if (done) return;
+    ++failures;
+    EXPECT_EQ(done.error().code, errc::unavailable) << done.error().message;
+    ASSERT_TRUE(one.held->restart());
+    ASSERT_TRUE(eventually(20s, [&] { return one.poll(), two.poll(), one.all_ready(); })) << one.held->waits_for();
+  };
+  content_map holds;
+  {
+    const small_disk disk(2 << 20);
+    write_some(copied, 0, 25'000, holds);
+    const auto until = steady::now() + 12s;
+    while (steady::now() < until) {
+      run_epoch();
+      one.poll();
+      two.poll();
+      std::this_thread::sleep_for(20ms);
+    }
+  }
+  EXPECT_GE(attempts, 2) << "the disk was never full";
+  EXPECT_LE(attempts, 5);
+  EXPECT_LE(failures, attempts);
+  ASSERT_TRUE(eventually(60s, [&] { return one.poll(), two.poll(), one.level(2); }));
+  run_epoch();
+  two.leave();
+  ASSERT_TRUE(eventually(20s, [&] { return one.poll(), one.tasks.size() == 4 && one.all_ready(); })) << one.held->waits_for();
+  EXPECT_EQ(content(one, copied), holds);
+  EXPECT_THAT(content(one, own), ElementsAre(Pair("ana", std::to_string(next))));
 }
 
 TEST_F(Standby, IsBuiltAnewWhereTheChangelogIsAnotherOneOfTheSameName) {

@@ -28,6 +28,8 @@ class no_lines final : public rocksdb::Logger {
   void Logv(const char*, va_list) override {}
 };
 
+constexpr const char* full_text = ": the disk is full; free space, then work goes on by itself";
+
 bool says_disk_full(const rocksdb::Status& why) {
   const std::string message = why.ToString();
   return why.IsNoSpace() || message.find("No space left") != std::string::npos || message.find("File too large") != std::string::npos ||
@@ -186,8 +188,7 @@ status state_files::write(rocksdb::WriteBatch& batch, bool logged) {
     if (!logged) ++beside_done_;
     return {};
   }
-  write_failed = true;
-  return failed("cannot write", outcome);
+  return write_has_failed(outcome);
 }
 
 status state_files::flush() {
@@ -201,17 +202,28 @@ status state_files::flush() {
     }
     return {};
   }
+  return write_has_failed(outcome);
+}
+
+tl::unexpected<error> state_files::write_has_failed(const rocksdb::Status& why) {
+  disk_was_full = says_disk_full(why);
   write_failed = true;
-  return failed("cannot write", outcome);
+  return failed("cannot write", why);
 }
 
 tl::unexpected<error> state_files::closed() const {
-  return fail(errc::io, "state folder " + folder.string() + ": closed since a write failed; it is opened again at the next restore");
+  const std::string place = "state folder " + folder.string() + ": closed since ";
+  if (disk_was_full) return fail(errc::unavailable, place + "the disk was full; free space, then work goes on by itself");
+  return fail(errc::io, place + "a write failed; it is opened again at the next restore");
+}
+
+tl::unexpected<error> state_files::full() const {
+  return fail(errc::unavailable, "state folder " + folder.string() + full_text);
 }
 
 tl::unexpected<error> state_files::failed(std::string_view doing, const rocksdb::Status& why) const {
   const std::string place = "state folder " + folder.string() + ": " + std::string(doing) + ": " + why.ToString();
-  if (says_disk_full(why)) return fail(errc::unavailable, place + ": the disk is full; free space, then work goes on by itself");
+  if (says_disk_full(why)) return fail(errc::unavailable, place + full_text);
   if (why.IsCorruption())
     return fail(errc::corrupt, place + "; move the folder away, and state is rebuilt from its changelogs");
   return fail(errc::io, place);

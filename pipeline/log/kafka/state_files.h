@@ -61,7 +61,10 @@ class state_files {
   /// `mutex` is held. As `write`.
   [[nodiscard]] status flush();
   [[nodiscard]] tl::unexpected<error> failed(std::string_view doing, const rocksdb::Status& why) const;
+  [[nodiscard]] tl::unexpected<error> full() const;
+  /// After a failure: errc::unavailable where the disk was full, else errc::io.
   [[nodiscard]] tl::unexpected<error> closed() const;
+  [[nodiscard]] tl::unexpected<error> write_has_failed(const rocksdb::Status& why);
 
   const std::filesystem::path folder;
   const local_state_options options;
@@ -70,6 +73,7 @@ class state_files {
   std::map<std::string, std::map<std::string, store_entry, std::less<>>, std::less<>> stores;
   std::mutex change_mutex;  ///< held for changes of open tasks and their `task_state`; after `mutex`
   std::atomic<bool> write_failed{false};
+  std::atomic<bool> disk_was_full{false};  ///< when that happened
   /// Whether some of what was written beside the write-ahead log is in memory only. `mutex` is held exclusively: no write is
   /// under way.
   [[nodiscard]] bool beside_log() const noexcept { return beside_begun_ != beside_flushed_; }
