@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
+#include <atomic>
 #include <memory>
 #include <mutex>
 
@@ -15,6 +16,7 @@
 #include "cli/stop_signal.h"
 #include "flow/graph.h"
 #include "flow/services.h"
+#include "flow/start_wait.h"
 #include "flow/worker.h"
 #include "log/embedded/embedded_log.h"
 #include "log/embedded/socket.h"
@@ -174,26 +176,32 @@ int run_flow(const run_options& options) {
   surroundings around;
   if (const auto started = around.start(options, *flow); !started)
     return refuse(exit_cannot_start, started.error());
-  worker_log on;
-  if (const auto opened = on.open(*flow, *around.lines); !opened) return refuse(exit_cannot_start, opened.error());
-
   progress_line progress(options.quiet);
   worker_options worker;
   worker.until_idle = options.until_idle;
   worker.observe = &around.of;
   worker.lines = around.lines.get();
-  worker.schemas = on.schemas.get();
   worker.stop = &stop;
   worker.readiness = [&](bool ready, const std::string& why) { around.ready->set(ready, why); };
   if (progress.shown())
     worker.progress = [&](const worker_progress& p) { progress.show(progress_text(p)); };
+  worker_log on;
+  std::atomic<const log*> opened_log = nullptr;  // null: it is still waited for
   const auto leave = [&](const std::string& why) {
+    const auto* asked = opened_log.load();
     around.lines->write(log_level::error,
                         "left before all was drained; what was not committed is read again",
-                        {{"why", why}, {"worker", waits_of(around.ready->get().why, on.on->figures())}});
+                        {{"why", why}, {"worker", waits_of(around.ready->get().why, asked == nullptr ? log_figures() : asked->figures())}});
     std::_Exit(exit_failed);  // a thread inside of a plugin, or of a client, cannot be ended in another way
   };
   const stop_watch watch(stop, std::chrono::milliseconds(flow->drain_ms_max), leave);
+  start_wait waits(worker, flow->log.kind == "kafka" ? -1 : 0);
+  if (const auto opened = waits.until_there("the log", [&] { return on.open(*flow, *around.lines); }); !opened) {
+    if (opened.error().code == errc::cancelled) return exit_ok;  // asked to stop, with nothing begun
+    return refuse(exit_cannot_start, opened.error());
+  }
+  opened_log = on.on.get();
+  worker.schemas = on.schemas.get();
   const auto done = run_worker(checked.flow, *on.on, worker);
   progress.clear();
   return finish(done, options);
@@ -222,7 +230,8 @@ void add_run(CLI::App& app, chosen_command& chosen) {
   command->add_flag("--quiet", options->quiet, "No progress, no table, no log below warning");
   command->footer(
       "SIGTERM or SIGINT drains within run.drain_max of the configuration; a second one leaves at "
-      "once and loses nothing.\n"
+      "once and loses nothing. A worker that starts waits for brokers and registry that do not "
+      "answer.\n"
       "Exit codes: 0 done, 2 usage, 3 cannot start, 4 failed, 70 a plugin call passed its "
       "deadline.\n\n"
       "Example:\n  sonder run config/quickstart.yaml --until-idle --set "

@@ -6,6 +6,7 @@
 
 #include "flow/patient_registry.h"
 #include "flow/services.h"
+#include "flow/start_wait.h"
 #include "flow/store_names.h"
 #include "flow/worker_metrics.h"
 #include "observe/log.h"
@@ -598,13 +599,26 @@ status coordinator::drain() {
   return {};
 }
 
+status coordinator::join() {
+  start_wait waits(options_);
+  return waits.until_there("its place in its group", [&]() -> status {
+    auto joined = context_.on->join(request_of(context_));
+    if (!joined) return tl::unexpected(std::move(joined).error());
+    member_ = std::move(*joined);
+    return {};
+  });
+}
+
 status coordinator::run(run_summary& summary) {
   started_ = last_commit_ = last_report_ = steady_clock::now();
   rebalance_began_ = started_;
-  auto joined = context_.on->join(request_of(context_));
-  if (!joined) return tl::unexpected(joined.error());
-  member_ = std::move(*joined);
-  auto ended = loop(summary);
+  auto ended = join();
+  if (ended) {
+    ended = loop(summary);
+  } else if (ended.error().code == errc::cancelled) {
+    summary.stopped_because = "signal";
+    ended = status();
+  }
   context_.stop.stopping.store(true, std::memory_order_relaxed);
   const auto leaves = [&](const std::string& waits_for) {
     if (options_.readiness) options_.readiness(false, waits_for.empty() ? "stopped" : "stopped, waits for " + waits_for);

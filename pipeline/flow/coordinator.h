@@ -39,6 +39,7 @@ class coordinator {
  private:
   enum class rest { busy, uncommitted, idle };
 
+  [[nodiscard]] status join();
   [[nodiscard]] status follow_group();
   [[nodiscard]] status open_ready_tasks();
   [[nodiscard]] status let_go(const group_event& event);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <set>
 #include <thread>
 
@@ -11,6 +12,7 @@
 #include "flow/executor.h"
 #include "flow/patient_registry.h"
 #include "flow/schema_notes.h"
+#include "flow/start_wait.h"
 #include "flow/worker_metrics.h"
 #include "observe/log.h"
 
@@ -49,12 +51,6 @@ status register_schemas(const graph& flow, schema_registry& schemas) {
     if (!id) return tl::unexpected(id.error());
   }
   return {};
-}
-
-/// What a start waits for, should it take long.
-void announce(const worker_options& options, const std::string& what) {
-  if (options.readiness) options.readiness(false, "starts: waits for " + what);
-  if (options.lines != nullptr) options.lines->write(log_level::debug, "worker starts", {{"waits_for", what}});
 }
 
 void wire(task_context& context) {
@@ -122,6 +118,15 @@ std::unique_ptr<executor> make_executor(const graph& flow, bool plain) {
   return plain ? make_plain_executor(threads) : make_tbb_executor(threads);
 }
 
+/// Asked to stop before there was anything to do is no failure.
+result<run_summary> left_early(const graph& flow, error why) {
+  if (why.code != errc::cancelled) return tl::unexpected(std::move(why));
+  run_summary summary;
+  summary.flow = flow.options.name;
+  summary.stopped_because = "signal";
+  return summary;
+}
+
 }  // namespace
 
 status start_tasks(task_context& context, std::shared_ptr<const graph> flow, log& on, schema_registry& schemas,
@@ -151,8 +156,9 @@ status start_tasks(task_context& context, std::shared_ptr<const graph> flow, log
 }
 
 result<run_summary> run_worker(std::shared_ptr<const graph> flow, log& on, const worker_options& options) {
-  announce(options, "the log's topics");
-  SONDER_TRY(prepare_topics(*flow, on));
+  start_wait waits(options);
+  if (auto there = waits.until_there("the log's topics", [&] { return prepare_topics(*flow, on); }); !there)
+    return left_early(*flow, std::move(there).error());
   std::unique_ptr<schema_registry> of_the_log;
   auto* schemas = options.schemas;
   if (schemas == nullptr) {
@@ -161,16 +167,17 @@ result<run_summary> run_worker(std::shared_ptr<const graph> flow, log& on, const
     of_the_log = std::move(*opened);
     schemas = of_the_log.get();
   }
-  announce(options, "the schema registry");
-  SONDER_TRY(register_schemas(*flow, *schemas));
   const auto& registry = flow->options.log.kafka.registry;
   patient_registry patience(*schemas, {std::chrono::milliseconds(registry.unknown_schema_wait_ms), registry.unknown_schema_stops, registry.url, {}});
-  task_context context;
-  if (options.schemas != nullptr) {
-    schemas = &patience;
-    context.patience = &patience;
-  }
-  SONDER_TRY(start_tasks(context, flow, on, *schemas, options));
+  std::optional<task_context> context_of_tasks;
+  const auto prepare = [&]() -> status {
+    SONDER_TRY(register_schemas(*flow, *schemas));
+    auto& made = context_of_tasks.emplace();
+    if (options.schemas != nullptr) made.patience = &patience;
+    return start_tasks(made, flow, on, options.schemas != nullptr ? patience : *schemas, options);
+  };
+  if (auto there = waits.until_there("the schema registry", prepare); !there) return left_early(*flow, std::move(there).error());
+  auto& context = *context_of_tasks;
 
   std::unique_ptr<worker_metrics> observe;
   if (options.observe != nullptr) observe = std::make_unique<worker_metrics>(context, *options.observe);

@@ -5,14 +5,20 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
+import time
 import unittest
+import urllib.parse
 
 import broker
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "end_to_end"))
 from place import BUILD, ROOT, Place, free_port, get, wait  # noqa: E402
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "chaos"))
+from proxy import Proxy  # noqa: E402
 
 NAME = "readiness-" + BUILD.name
 
@@ -66,11 +72,27 @@ class Readiness(unittest.TestCase):
         self.config = self.place.folder / "flow.yaml"
         for schema in (EVENT, COUNTED):
             (self.place.folder / f"{schema['name']}.avsc").write_text(json.dumps(schema), encoding="utf-8")
-        self.config.write_text(flow(self.name, ops_kafka("address"), broker.of_this_run()["SONDER_REGISTRY"]), encoding="utf-8")
-        self.port = free_port()
-        self.worker = self.place.start("run", self.config, "--quiet", "--set", f"run.http_port={self.port}")
-        self.addCleanup(lambda: (self.worker.kill(), self.worker.communicate()))
+        self.write_flow(broker.of_this_run()["SONDER_REGISTRY"])
+        self.start()
         wait(lambda: self.ready()[0] == 200)
+
+    def write_flow(self, registry):
+        self.config.write_text(flow(self.name, ops_kafka("address"), registry), encoding="utf-8")
+
+    def start(self, *more):
+        self.port = free_port()
+        worker = self.worker = self.place.start("run", self.config, "--quiet", "--set", f"run.http_port={self.port}", *more)
+        self.addCleanup(lambda: (worker.kill(), worker.communicate()))
+
+    def leave(self):
+        self.worker.send_signal(signal.SIGTERM)
+        self.assertEqual(self.worker.wait(60), 0)
+
+    def await_wait(self, for_what):
+        wait(lambda: self.ready()[0] == 503 and for_what in self.ready()[1])
+        time.sleep(1)
+        self.assertIsNone(self.worker.poll(), "it has left")
+        self.assertIn(for_what, self.ready()[1])
 
     def ready(self):
         return get(self.port, "/readyz")
@@ -84,6 +106,30 @@ class Readiness(unittest.TestCase):
 
     def give_events(self, first, count):
         self.give("journal", [{"event_id": f"e{i}", "subject_id": "ana", "at": 10_000 + i} for i in range(first, first + count)])
+
+    def test_a_worker_that_starts_waits_for_the_registry_and_for_brokers(self):
+        self.leave()
+        url = urllib.parse.urlsplit(broker.of_this_run()["SONDER_REGISTRY"])
+        registry = Proxy(f"0:{url.hostname}:{url.port}")
+        self.addCleanup(registry.close)
+        registry.tell("refuse")
+        self.write_flow(url._replace(netloc=f"127.0.0.1:{registry.ports[0]}").geturl())
+        self.start()
+        self.await_wait("starts: waits for the schema registry: ")
+        self.leave()
+        self.start()
+        self.await_wait("starts: waits for the schema registry: ")
+        registry.tell("heal")
+        wait(lambda: self.ready()[0] == 200)
+        self.leave()
+
+        ops_kafka("kill")
+        self.start()
+        self.await_wait("starts: waits for the log: ")
+        self.assertRegex(self.ready()[1], "127.0.0.1|broker")
+        ops_kafka("start")
+        wait(lambda: self.ready()[0] == 200, 90)
+        self.leave()
 
     def test_ready_means_that_tasks_process(self):
         self.give("consent", [{"subject_id": "ana", "purpose": "ServicePersonalisation", "decision": "granted", "at": 1_000}])

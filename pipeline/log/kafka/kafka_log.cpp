@@ -258,6 +258,8 @@ result<std::unique_ptr<group_member>> broker_log::join(const group_request& requ
   std::future<status> opening;
   if (!request.stores.empty()) {
     const auto claimed = state();
+    // Whoever has it keeps it: that is no start to wait for.
+    if (!claimed && claimed.error().code == errc::unavailable) return fail(errc::exists, claimed.error().message);
     if (!claimed) return tl::unexpected(claimed.error());
     held = *claimed;
     // After a kill both the files and what the predecessor left open at the brokers take their time:
