@@ -4,7 +4,7 @@ find_package(nlohmann_json REQUIRED)
 
 sonder_library(flow_config
   SOURCES
-    config.cpp config_log.cpp config_reader.cpp config_values.cpp config_yaml.cpp graph.cpp graph_labels.cpp graph_parts.cpp
+    config.cpp config_log.cpp config_reader.cpp config_values.cpp config_yaml.cpp graph.cpp graph_cycles.cpp graph_labels.cpp graph_parts.cpp
     graph_wiring.cpp internal_topics.cpp
   LINK sonder::avro sonder::log sonder::plugin sonder::privacy
   PRIVATE yaml-cpp nlohmann_json::nlohmann_json)

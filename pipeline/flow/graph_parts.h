@@ -63,6 +63,10 @@ using wanted_fields = std::map<std::size_t, std::set<int>>;
 
 /// Refuses a topic of the configuration that has the name of one that the flow has for itself, and names that no topic can have.
 void check_internal_topics(flow_parts& parts, const graph& flow);
+/// Topics that rows of `from` came from, through any number of stages.
+[[nodiscard]] std::set<std::string> roots_of(const flow_parts& parts, const std::string& from);
+/// Refuses a topic that feeds itself and is not declared as `feedback`.
+void check_topic_cycles(flow_parts& parts);
 
 /// Refuses a label that reaches what may not have it, naming its path.
 void check_labels(flow_parts& parts, const graph& flow);

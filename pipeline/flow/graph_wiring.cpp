@@ -45,7 +45,7 @@ class part_wiring {
     for (const auto stage : order) make_stage(stage);
     for (const auto& sink : parts_.options->sinks) make_sink(sink);
     check_partitions();
-    check_topic_cycles();
+    check_topic_cycles(parts_);
     warn_unused();
     return std::move(flow_);
   }
@@ -624,8 +624,7 @@ class part_wiring {
                                                   ", but no consent authority stands before " + quoted(sink.from));
       }
     }
-    std::set<std::string> stages_seen, roots;
-    roots_of(sink.from, stages_seen, roots);
+    const auto roots = roots_of(parts_, sink.from);
     for (std::size_t i = 0; i < flow_.sources.size(); ++i) {
       const auto& of = flow_.sources[i].topic;
       if (of.role == topic_role::global && roots.contains(of.name)) node.globals.push_back(static_cast<int>(i));
@@ -634,8 +633,20 @@ class part_wiring {
     if (node.original_bytes) {
       const auto& source = flow_.sources[static_cast<std::size_t>(edge_at(from->index).source)];
       node.forward_headers = !source.topic.headers_label.empty();
+      if (node.topic.key.empty()) key_by_fields_of(source, node);
     }
     flow_.sinks.push_back(std::move(node));
+  }
+
+  /// Where the source's key is made of fields, their labels are the key's. They hold for a key that is made of these fields here,
+  /// not for whatever key a record came with.
+  void key_by_fields_of(const source_node& source, sink_node& node) {
+    for (const auto& key : source.topic.key) {
+      const auto slot = slot_of(node.edge_in, key);
+      if (slot < 0) continue;
+      node.topic.key.push_back(key);
+      node.key_slots.push_back(slot);
+    }
   }
 
   void check_sink_renames(const sink_options& sink, const schema& of) {
@@ -716,46 +727,6 @@ class part_wiring {
                         std::to_string(first.partitions) +
                         ": tasks need the same number of each source; recreate one, or add \"rekey: true\" "
                         "where a topic of events should go through an internal topic");
-    }
-  }
-
-  /// Topics that rows of `from` came from, through any number of stages.
-  void roots_of(const std::string& from, std::set<std::string>& stages_seen,
-                std::set<std::string>& topics) const {
-    const auto [name, output] = split_endpoint(from);
-    if (output.empty()) {
-      topics.insert(name);
-      return;
-    }
-    const auto stage = stage_index(name);
-    if (!stage || !stages_seen.insert(name).second) return;
-    for (const auto& input : parts_.stages[*stage].options->in)
-      roots_of(input.from, stages_seen, topics);
-  }
-
-  void check_topic_cycles() {
-    std::map<std::string, std::set<std::string>> feeds;  // sink topic -> topics that it is made of
-    for (const auto& sink : parts_.options->sinks) {
-      std::set<std::string> seen;
-      roots_of(sink.from, seen, feeds[sink.topic]);
-    }
-    for (const auto& sink : parts_.options->sinks) {
-      const auto t = topic_index(sink.topic);
-      if (!t || parts_.topics[*t].options->feedback) continue;
-      std::set<std::string> reached;
-      std::vector<std::string> open(feeds[sink.topic].begin(), feeds[sink.topic].end());
-      while (!open.empty()) {
-        const auto name = open.back();
-        open.pop_back();
-        const auto of = topic_index(name);
-        if (!reached.insert(name).second || (of && parts_.topics[*of].options->feedback)) continue;
-        if (const auto more = feeds.find(name); more != feeds.end())
-          open.insert(open.end(), more->second.begin(), more->second.end());
-      }
-      if (!reached.contains(sink.topic)) continue;
-      parts_.report(place_of(sink, "topic"),
-                    "topic " + quoted(sink.topic) +
-                        " feeds itself; if that is meant, give it \"feedback: true\"");
     }
   }
 

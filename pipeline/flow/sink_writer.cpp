@@ -9,6 +9,8 @@ namespace sonder {
 
 namespace {
 
+constexpr std::size_t known_schemas_max = 64;  // writers' of one source: more than a topic sees between two restarts
+
 const field& column_of(const graph& flow, const sink_node& sink, int slot) {
   return flow.edges[static_cast<std::size_t>(sink.edge_in)].columns[static_cast<std::size_t>(slot)].of;
 }
@@ -43,6 +45,13 @@ result<std::unique_ptr<const encode_plan>> compile_key(const graph& flow, const 
 bool is_text(const graph& flow, const sink_node& sink, int slot) {
   const auto id = column_of(flow, sink, slot).type.id;
   return id == type_id::utf8 || id == type_id::binary;
+}
+
+bool is_straight_from_table(const graph& flow, const sink_node& sink) {
+  const auto source = flow.edges[static_cast<std::size_t>(sink.edge_in)].source;
+  if (source < 0) return false;
+  const auto& from = flow.sources[static_cast<std::size_t>(source)];
+  return from.edge_out == sink.edge_in && from.topic.role != topic_role::event;
 }
 
 /// The slot that feeds the schema's field of that name, whatever the flow calls it; -1 if none does.
@@ -84,16 +93,20 @@ result<std::shared_ptr<const sink_plan>> sink_plan::compile(const graph& flow, c
     if (!id) return tl::unexpected(id.error());
     plan->schema_id = *id;
   }
+  if (sink.original_bytes) plan->schema_json = to_json(*sink.schema_of);
   plan->record_bytes_max = record_bytes_max;
   return plan;
 }
 
-sink_writer::sink_writer(const graph& flow, std::size_t sink, std::shared_ptr<const sink_plan> plan, std::int32_t partition)
+sink_writer::sink_writer(const graph& flow, std::size_t sink, std::shared_ptr<const sink_plan> plan, schema_registry& schemas,
+                         std::int32_t partition)
     : flow_(flow),
       node_(flow.sinks[sink]),
       sink_(sink),
       plan_(std::move(plan)),
+      schemas_(schemas),
       partition_(partition),
+      of_table_(is_straight_from_table(flow, node_)),
       value_encoder_(*plan_->value),
       subject_slot_(slot_of(node_, node_.topic.subject)),
       time_slot_(slot_of(node_, node_.topic.event_time)) {
@@ -198,8 +211,30 @@ inline std::int32_t sink_writer::partition_of(std::int64_t row) const {
   return murmur2_partition(key_, node_.topic.partitions);
 }
 
+/// Labels were followed from the fields of the flow's schema: what a record holds beyond them was never looked at.
+bool sink_writer::is_own_schema(std::int32_t schema_id) {
+  if (schema_id == plan_->schema_id) return true;  // equal JSON has one id
+  for (const auto& known : known_) {
+    if (known.id == schema_id) return known.own;
+  }
+  // Where the registry does not answer, the record is encoded, which is always right.
+  const auto writer = schemas_.by_id(schema_id);
+  const bool own = writer && to_json(**writer) == plan_->schema_json;
+  if (known_.size() >= known_schemas_max) known_.clear();
+  known_.push_back({schema_id, own});
+  return own;
+}
+
+inline bool sink_writer::may_forward(const log_record& origin) {
+  if (node_.topic.bare) return true;
+  const auto frame = parse_frame(origin.value);
+  if (!frame) return false;
+  if (frame->schema_id != last_.id) [[unlikely]] last_ = {frame->schema_id, is_own_schema(frame->schema_id)};
+  return last_.own;
+}
+
 inline std::optional<host_cause> sink_writer::append_value(std::int64_t row, const log_record& origin, buffer& to) {
-  if (node_.original_bytes) {
+  if (node_.original_bytes && may_forward(origin)) {
     to.append(origin.value.data(), origin.value.size());
     return std::nullopt;
   }
@@ -244,7 +279,9 @@ status sink_writer::write(const row_space& space, edge_rows& in, batch_memory& m
     const std::int64_t row = found_[i];
     const auto& origin = space.record_of(space_row);
     const auto headers = node_.forward_headers ? origin.headers : headers_;
-    auto refused = make_key(row, origin);
+    std::optional<host_cause> refused;
+    if (of_table_ && !origin.has_value) [[unlikely]] refused = host_cause::no_value;
+    if (!refused) refused = make_key(row, origin);
     const bool keyed = key_from_ >= key_from::field || key_.size() > 0;
     std::size_t bytes = 0;
     bool fits = true;

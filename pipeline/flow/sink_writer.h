@@ -25,6 +25,7 @@ struct sink_plan {
   std::unique_ptr<const encode_plan> key;  ///< where the key is not the bytes of one field
   std::vector<int> value_slots;            ///< slots of the edge that `value` takes, in its order
   std::int32_t schema_id = -1;
+  std::string schema_json;                 ///< where original bytes may be forwarded: the full JSON of its schema
   std::size_t record_bytes_max = 0;        ///< key, value and headers
 
   [[nodiscard]] static result<std::shared_ptr<const sink_plan>> compile(const graph& flow, const sink_node& sink,
@@ -34,7 +35,7 @@ struct sink_plan {
 /// One sink in one task: encodes rows into the task's contribution. Confined to the task's strand.
 class sink_writer {
  public:
-  sink_writer(const graph& flow, std::size_t sink, std::shared_ptr<const sink_plan> plan, std::int32_t partition);
+  sink_writer(const graph& flow, std::size_t sink, std::shared_ptr<const sink_plan> plan, schema_registry& schemas, std::int32_t partition);
 
   /// Rows whose subject has not agreed to the sink's purpose are dropped; rows that the schema has no place for are buried.
   [[nodiscard]] status write(const row_space& space, edge_rows& in, batch_memory& memory, contribution& to, node_counts& counts,
@@ -48,6 +49,8 @@ class sink_writer {
   [[nodiscard]] const row_base& find_rows(const edge_rows& in, const row_base& base);
   [[nodiscard]] std::optional<host_cause> make_key(std::int64_t row, const log_record& origin);
   [[nodiscard]] std::optional<host_cause> append_value(std::int64_t row, const log_record& origin, buffer& to);
+  [[nodiscard]] bool may_forward(const log_record& origin);
+  [[nodiscard]] bool is_own_schema(std::int32_t schema_id);
   [[nodiscard]] std::int32_t partition_of(std::int64_t row) const;
   [[nodiscard]] std::int64_t timestamp_ms(std::int64_t row, std::int64_t event_time_ms) const;
 
@@ -55,7 +58,9 @@ class sink_writer {
   const sink_node& node_;
   std::size_t sink_;
   std::shared_ptr<const sink_plan> plan_;
+  schema_registry& schemas_;
   std::int32_t partition_;
+  bool of_table_;  ///< its rows come straight from a table
   row_encoder value_encoder_;
   std::unique_ptr<row_encoder> key_encoder_;
   std::vector<const ArrowArray*> value_arrays_;
@@ -66,7 +71,13 @@ class sink_writer {
   const ArrowArray* times_ = nullptr;
   bytes_view key_;      ///< of the row at hand: in its column, its record or `key_made_`
   buffer key_made_;
-  bytes_view original_;
+  /// A writer's schema by its id, and whether it is the sink's own.
+  struct known_schema {
+    std::int32_t id = -1;
+    bool own = false;
+  };
+  std::vector<known_schema> known_;
+  known_schema last_;  ///< of the last record: nearly always that of the next
   bytes_view headers_;
   int subject_slot_ = -1;
   int time_slot_ = -1;

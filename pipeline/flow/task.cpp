@@ -93,7 +93,7 @@ status task::open() {
     keeps_timers_ = keeps_timers_ || stages_.back()->services().timers() != nullptr;
   }
   for (std::size_t i = 0; i < context_.sinks.size(); ++i) {
-    sinks_.push_back(std::make_unique<sink_writer>(flow_, i, context_.sinks[i], partition_));
+    sinks_.push_back(std::make_unique<sink_writer>(flow_, i, context_.sinks[i], *context_.schemas, partition_));
   }
   auto letters = dead_letter_writer::create(flow_, *context_.schemas, *context_.secrets, partition_,
                                             context_.dead_letter_bytes_max);
