@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "flow/graph_parts.h"
+#include "flow/registered_labels.h"
 #include "privacy/label.h"
 #include "privacy/label_flow.h"
 
@@ -182,6 +183,7 @@ class label_check {
   }
 
   void pass(const stage_node& stage) {
+    for (const auto& input : stage.inputs) check_whose(stage, input);
     const auto reads = read_by(stage);
     check_stores(stage, reads);
     for (const auto& input : stage.inputs) {
@@ -189,6 +191,41 @@ class label_check {
     }
     for (std::size_t o = 0; o < stage.emit_edges.size(); ++o) {
       if (stage.emit_edges[o] >= 0) emit(stage, stage.of.outputs[o], stage.emit_edges[o], reads);
+    }
+  }
+
+  /// What the authority looks decisions up by must be whom the records are about: else one person's
+  /// grant would let another's records pass.
+  void check_whose(const stage_node& stage, const stage_input& input) {
+    const auto& declared = stage.of.inputs[static_cast<std::size_t>(input.port)];
+    if (!stage.authority || declared.role != input_role::event) return;
+    const auto& rows = flow_.edges[static_cast<std::size_t>(input.edge_in)];
+    const auto* source = rows.source < 0 ? nullptr : &flow_.sources[static_cast<std::size_t>(rows.source)];
+    for (std::size_t i = 0; i < input.reads.size(); ++i) {
+      const auto slot = input.reads[i];
+      if (slot < 0 || declared.reads[i].column.type.id != type_id::utf8) continue;
+      const auto& column = rows.columns[static_cast<std::size_t>(slot)];
+      const bool as_it_came = source != nullptr && column.source_field >= 0;
+      if (!as_it_came || slot != source->subject_slot) report_whose(stage, declared, declared.reads[i].name, column, as_it_came ? source : nullptr);
+    }
+  }
+
+  void report_whose(const stage_node& stage, const manifest_input& declared, const std::string& read,
+                    const edge_column& column, const source_node* source) {
+    const auto& options = options_of(stage, declared);
+    const auto& at = place_of(options, options.where.contains(read) ? read : "from");
+    const auto decides = "stage " + quoted(stage.options.name) + " decides on consent by field " +
+                         quoted(column.of.name) + " of " + quoted(options.from);
+    if (source == nullptr) {
+      parts_.report(at, decides + ", which a stage made; let the authority read the topic's own subject");
+    } else if (source->topic.subject.empty()) {
+      parts_.report(at, decides + ", but topic " + quoted(source->topic.name) +
+                            " does not say whom its records are about; if it is that field, give the "
+                            "topic \"subject: " + column.of.name + "\"");
+    } else {
+      parts_.report(at, decides + ", whose records are about the one in " +
+                            quoted(source->topic.subject) + ": another person's grant would let them "
+                            "pass; let " + quoted(read) + " read " + quoted(source->topic.subject));
     }
   }
 
@@ -276,15 +313,18 @@ class label_check {
     return all;
   }
 
-  /// What they take off everything that leaves the stage, its choice of rows included: what each of
-  /// them does.
+  /// What they take off everything that leaves the stage, its choice of rows included: what is taken
+  /// off each field that it makes. One field speaks for no other.
   static category_set removed_from_all(const stage_node& stage) {
     std::optional<category_set> common;
-    for (const auto& d : stage.of.declassifies) {
-      if (!trusts(stage, d)) continue;
-      const auto removes = category_set::parse(d.removes).value_or(category_set{});
-      common = common ? *common & removes : removes;
-    }
+    const auto narrow = [&](const std::vector<manifest_field>& made) {
+      for (const auto& f : made) {
+        const auto removes = removed_from(stage, f.name);
+        common = common ? *common & removes : removes;
+      }
+    };
+    for (const auto& input : stage.of.inputs) narrow(input.writes);
+    for (const auto& output : stage.of.outputs) narrow(output.emits);
     return common.value_or(category_set{});
   }
 
@@ -365,6 +405,25 @@ class label_check {
     if (sink.original_bytes && sink.key_slots.empty()) {
       check_arrival(sink, place_of(options, "from"), from.key, "in the records' keys");
     }
+    if (sends_event_time(sink)) {
+      check_arrival(sink, place_of(options, "from"), from.event_time,
+                    "in the records' timestamps (an \"event_time\" that every record has, or \"log_append_time: true\", gives them others)");
+    }
+  }
+
+  /// Whether a record of the sink may leave with the time of the event that it comes from: its topic has no time of its own for it.
+  [[nodiscard]] bool sends_event_time(const sink_node& sink) const {
+    if (sink.topic.log_append_time) return false;
+    int slot = -1;
+    for (std::size_t f = 0; f < sink.slots.size(); ++f) {
+      if (sink.schema_of->fields[f].name == sink.topic.event_time) slot = sink.slots[f];
+    }
+    if (slot < 0) return true;
+    const auto& column = flow_.edges[static_cast<std::size_t>(sink.edge_in)].columns[static_cast<std::size_t>(slot)];
+    // Rows that are not allowed for the sink's purpose do not get there.
+    const auto allowed = sink.purpose_bit < 0 ? std::uint64_t{0} : std::uint64_t{1} << sink.purpose_bit;
+    const bool withheld = std::any_of(sink.withheld.begin(), sink.withheld.end(), [&](const auto& w) { return w.first == slot; });
+    return column.of.nullable || withheld || ((column.only_for | column.needs) & ~allowed) != 0;
   }
 
   void check_arrival(const sink_node& sink, const position& at, node what,
@@ -494,6 +553,52 @@ class label_check {
 
 void check_labels(flow_parts& parts, const graph& flow) {
   label_check(parts, flow).check();
+}
+
+namespace {
+
+/// The label that a registered schema gives to a field; nothing where it has none.
+result<std::optional<label>> registered_label(const schema& of, const std::string& name) {
+  const auto* f = of.type == avro_type::record ? of.find_field(name) : nullptr;
+  if (f == nullptr) return std::optional<label>();
+  const auto inside = label_inside(*f->type);
+  if (!inside) return tl::unexpected(inside.error());
+  if (f->attribute(label_attribute) == nullptr && (!*inside || **inside == label{})) return std::optional<label>();
+  auto whole = label_of_field(*f);
+  if (!whole) return tl::unexpected(whole.error());
+  return std::optional<label>(*std::move(whole));
+}
+
+std::string more_of(const label& known, const label& said) {
+  const auto unsaid = known.categories - said.categories;
+  if (!unsaid.empty()) return "labels it " + to_string(known.categories) + ", the flow's schema without " + to_string(unsaid);
+  const bool purposes = !known.purposes.includes(said.purposes);
+  return "permits " + std::string(purposes ? "purposes: " + known.purposes.to_string() : "recipients: " + known.recipients.to_string()) +
+         "; the flow's schema permits more";
+}
+
+}  // namespace
+
+status check_registered_labels(const source_node& source, const std::vector<std::pair<std::int32_t, schema_ptr>>& versions) {
+  for (const auto& f : source.schema_of->fields) {
+    const auto said = label_of_field(f);
+    if (!said) return tl::unexpected(said.error());
+    auto names = f.aliases;
+    names.insert(names.begin(), f.name);
+    for (const auto& name : names) {
+      for (auto version = versions.rbegin(); version != versions.rend(); ++version) {
+        const auto known = registered_label(*version->second, name);
+        if (known && !*known) continue;
+        if (known && at_most(**known, *said)) break;
+        const auto why = known ? more_of(**known, *said) : known.error().message;
+        return fail(errc::invalid, to_string(place_of(source.topic, "schema")) + ": topic \"" + source.topic.name + "\": field \"" + f.name +
+                                       "\": schema " + std::to_string(version->first) + " of the registry " + why +
+                                       "; give the field that label, or register the schema under subject \"" + source.topic.topic +
+                                       "-value\" first if it is the registry that is behind");
+      }
+    }
+  }
+  return {};
 }
 
 std::string describe_labels(const graph& flow) {

@@ -17,11 +17,11 @@ std::string plain_plugin(const std::string& reads, const std::string& rest = "")
 constexpr const char* reads_text = R"([{"name": "text", "type": "string"}])";
 
 /// One more stage and sink beside the quickstart's: `extra` reads what the authority allows, and
-/// topic `out` gets what it makes.
+/// topic `out`, whose log sets the timestamps, gets what it makes.
 std::string flow_with(const std::string& stage, const std::string& topic,
                       const std::string& sink = "from: extra.out") {
   quick q;
-  q.insight += "}\n  out: {schema: out.avsc, " + topic;
+  q.insight += "}\n  out: {schema: out.avsc, log_append_time: true, " + topic;
   q.score += "}\n  extra: {" + stage;
   q.sink += "}\n  out: {" + sink;
   return q.yaml();
@@ -286,6 +286,79 @@ TEST(Labels, AKeyOfFieldsHasNoOtherLabelThanTheirs) {
   q.journal += ", labels: {key: none}";
   EXPECT_EQ(t.complaints(q.yaml()),
             "3:101: \"labels\" of topic \"journal\": its key is made of fields, whose labels in the schema hold; take \"key\" away here");
+}
+
+TEST(Labels, TheTimeOfAnEventIsFollowedIntoTheTimestampsOfASink) {
+  flow_test t;
+  t.schema("ev", R"([
+    {"name": "subject_id", "type": "string", "sonder.privacy": ["direct_identifier"]},
+    {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}, "sonder.privacy": ["quasi_identifier"]},
+    {"name": "until", "type": ["null", {"type": "long", "logicalType": "timestamp-millis"}], "default": null, "sonder.privacy": "none"},
+    {"name": "kind", "type": "string", "sonder.privacy": "none"}])");
+  t.schema("pub", R"([
+    {"name": "kind", "type": "string", "sonder.privacy": "none"},
+    {"name": "until", "type": ["null", {"type": "long", "logicalType": "timestamp-millis"}], "default": null, "sonder.privacy": "none"}])");
+  const auto flow = [](const std::string& pub) {
+    return "flow: f\ntopics: {ev: {schema: ev.avsc, subject: subject_id, event_time: at}, pub: {schema: pub.avsc" + pub + "}}\nsinks: {pub: ev}\n";
+  };
+  EXPECT_EQ(t.complaints(flow("")),
+            "3:14: topic \"pub\" may not carry quasi_identifier, which reaches it in the records' timestamps (an \"event_time\" that every "
+            "record has, or \"log_append_time: true\", gives them others)\n"
+            "    2:23: field \"at\" of topic \"ev\": labelled quasi_identifier\n"
+            "3:14: topic \"pub\" serves no purpose, but quasi_identifier reaches it in the records' timestamps (an \"event_time\" that every "
+            "record has, or \"log_append_time: true\", gives them others); give it a \"purpose\"\n"
+            "    2:23: field \"at\" of topic \"ev\": labelled quasi_identifier");
+  EXPECT_THAT(t.complaints(flow(", event_time: until")), testing::HasSubstr("in the records' timestamps")) << "records without it";
+  EXPECT_EQ(t.complaints(flow(", log_append_time: true")), "");
+}
+
+TEST(Labels, ATrustedFieldSpeaksForNoOtherInTheChoiceOfRows) {
+  flow_test t;
+  t.schema("out", R"([{"name": "pseudonym", "type": "string", "sonder.privacy": {"categories": ["pseudonym"],
+    "purposes": ["ServicePersonalisation", "AcademicResearch"]}}])");
+  quick q;
+  q.insight += "}\n  out: {schema: out.avsc, log_append_time: true, carries: [pseudonym], purpose: ServicePersonalisation";
+  q.sink += "}\n  out: {from: anonymise.out";
+  EXPECT_EQ(t.complaints(q.yaml()), "") << "both fields that it makes are trusted";
+  t.plugin("anonymise",
+           R"("purpose": "required", "services": ["secrets/1"], "secrets": ["pseudonym_key"], "reasons": ["too_long"],
+      "inputs": [{"name": "texts", "role": "event", "reads": [{"name": "subject_id", "type": "string"}, {"name": "text", "type": "string"}],
+        "writes": [{"name": "text", "type": "string"}, {"name": "pseudonym", "type": "string", "adds": ["pseudonym"]}], "passes": "out"}],
+      "outputs": [{"name": "out"}],
+      "declassifies": [{"name": "pseudonymise", "field": "pseudonym", "removes": ["direct_identifier", "free_text"]}])");
+  q.anonymise = "plugin: anonymise, in: {texts: filter.allowed}, purpose: ServicePersonalisation, trust: [pseudonymise]";
+  EXPECT_THAT(t.complaints(q.yaml()),
+              testing::HasSubstr("topic \"out\" may not carry direct_identifier, free_text, which reaches it in which rows there are"));
+}
+
+TEST(Labels, ConsentIsLookedUpForTheSubjectAndNobodyElse) {
+  flow_test t;
+  quick q;
+  q.filter = "plugin: filter, in: {events: {from: journal, fields: {subject_id: event_id}}, decisions: consent}";
+  EXPECT_EQ(t.complaints(q.yaml()),
+            "7:66: stage \"filter\" decides on consent by field \"event_id\" of \"journal\", whose records are about the one in "
+            "\"subject_id\": another person's grant would let them pass; let \"subject_id\" read \"subject_id\"");
+}
+
+TEST(Labels, ConsentNeedsATopicThatSaysWhomItIsAbout) {
+  flow_test t;
+  quick q;
+  q.journal = "event_time: at, partitions: 4, key: subject_id";
+  EXPECT_EQ(t.complaints(q.yaml()),
+            "7:41: stage \"filter\" decides on consent by field \"subject_id\" of \"journal\", but topic \"journal\" does not say "
+            "whom its records are about; if it is that field, give the topic \"subject: subject_id\"");
+}
+
+TEST(Labels, ConsentIsNotLookedUpByWhatAStageMade) {
+  flow_test t;
+  t.plugin("rewrite", R"("purpose": "none", "inputs": [{"name": "in", "role": "event", "reads": [],
+    "writes": [{"name": "subject_id", "type": "string"}], "passes": "out"}], "outputs": [{"name": "out"}])");
+  quick q;
+  q.filter = "plugin: filter, in: {events: rewritten.out, decisions: consent}";
+  q.score += "}\n  rewritten: {plugin: rewrite, in: {in: journal}";
+  EXPECT_THAT(t.complaints(q.yaml()),
+              testing::HasSubstr("stage \"filter\" decides on consent by field \"subject_id\" of \"rewritten.out\", which a stage "
+                                 "made; let the authority read the topic's own subject"));
 }
 
 TEST(Labels, WhatIsWithheldNeedsANullAndAnAuthorityBeforeItsReaders) {

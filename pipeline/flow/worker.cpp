@@ -11,6 +11,7 @@
 #include "flow/coordinator.h"
 #include "flow/executor.h"
 #include "flow/patient_registry.h"
+#include "flow/registered_labels.h"
 #include "flow/schema_notes.h"
 #include "flow/start_wait.h"
 #include "flow/worker_metrics.h"
@@ -47,7 +48,14 @@ status register_schemas(const graph& flow, schema_registry& schemas) {
   for (const auto& source : flow.sources) {
     if (source.topic.bare) continue;
     const auto& named = source.rekey < 0 ? source : flow.rekeys[static_cast<std::size_t>(source.rekey)].raw;
-    auto id = schemas.register_schema(named.topic.topic + "-value", *source.schema_of);
+    const auto subject = named.topic.topic + "-value";
+    const auto known = schemas.versions(subject);
+    if (known) {
+      SONDER_TRY(check_registered_labels(named, *known));
+    } else if (known.error().code != errc::unsupported) {  // one that cannot be read tells nothing
+      return tl::unexpected(known.error());
+    }
+    auto id = schemas.register_schema(subject, *source.schema_of);
     if (!id) return tl::unexpected(id.error());
   }
   return {};
