@@ -35,6 +35,13 @@ bool is_made_of(std::string_view name, std::size_t bytes_max, std::string_view e
          });
 }
 
+/// Who writes a secret where its file's name belongs shall not find it in a log.
+void conceal(yaml_value& of) {
+  of.secret = true;
+  for (auto& item : of.items) conceal(item);
+  for (auto& m : of.members) conceal(m.value);
+}
+
 template <class Options>
 std::vector<std::string> names_of(const std::vector<Options>& all) {
   std::vector<std::string> names;
@@ -51,6 +58,7 @@ class flow_reader {
   }
 
   flow_options read() {
+    if (auto* secrets = document_.root.find("secrets")) conceal(*secrets);
     map_reader top(document_, document_.root, document_.root, "");
     top.require("flow", "its name");
     top.text("flow", flow_.name);
@@ -66,6 +74,7 @@ class flow_reader {
       check_log_times(document_, *log, flow_);
     }
     for_each_entry(top, "topics", "topic", [this](const auto& m) { read_topic(m); });
+    check_topics_are_named_once();
     for_each_entry(top, "stages", "stage", [this](const auto& m) { read_stage(m); });
     check_bury_parked_of();
     for_each_entry(top, "sinks", "sink", [this](const auto& m) { read_sink(m); });
@@ -158,6 +167,11 @@ class flow_reader {
   void read_secret(const yaml_value::member& m) {
     secret_options secret;
     secret.at = document_.place(m.key_at);
+    if (m.value.is == yaml_value::kind::scalar && !m.value.unresolved) {
+      document_.report(m.value, "secret \"" + m.key + "\" must be a map that says where it is, {file: ...} or {environment: ...}, not " +
+                                    found(m.value) + "; take it out of the file");
+      return;
+    }
     map_reader reader(document_, m.value, m.key_at, "secret \"" + m.key + "\"");
     reader.text("file", secret.file);
     reader.text("environment", secret.environment);
@@ -226,6 +240,21 @@ class flow_reader {
                        "\"carries\" of topic \"" + m.key + "\": " + known.error().message);
     }
     flow_.topics.push_back(std::move(topic));
+  }
+
+  /// A second entry for a topic of the log would have labels, purposes and what is withheld of its own: what the first one says of
+  /// the same records would be evaded.
+  void check_topics_are_named_once() {
+    std::map<std::string, const topic_options*> first;
+    for (const auto& topic : flow_.topics) {
+      const auto [known, fresh] = first.try_emplace(topic.topic, &topic);
+      if (fresh || topic.topic.empty()) continue;
+      const auto said = topic.where.find("topic");
+      const auto& at = said == topic.where.end() ? topic.at : said->second;
+      document_.diagnostics.push_back({diagnostic::severity::error, at,
+                                       "topic \"" + topic.name + "\" is \"" + topic.topic + "\" in the log, which topic \"" + known->second->name +
+                                           "\" is already: what its records hold is said once; use \"" + known->second->name + "\" in both places"});
+    }
   }
 
   /// `{headers: none, key: [pseudonym]}`: labels of what no schema tells of.
@@ -389,8 +418,9 @@ class flow_reader {
     std::vector<std::string> secrets;
     for (const auto& [name, secret] : flow_.secrets) secrets.push_back(name);
     const auto& at = *document_.root.find("quarantine_key");
-    document_.report(at, "\"quarantine_key\" must be one of \"secrets\", not " + found(at) +
-                             did_you_mean(flow_.quarantine_key, secrets));
+    // What is near to no name may be the key itself.
+    const auto hint = did_you_mean(flow_.quarantine_key, secrets);
+    document_.report(at, "\"quarantine_key\" must be one of \"secrets\", not " + (hint.empty() ? "another text" : found(at)) + hint);
   }
 
   yaml_document& document_;

@@ -80,7 +80,9 @@ void check_secret(yaml_document& document, const yaml_value& at, const std::stri
   if (name.empty() || flow.secrets.contains(name)) return;
   std::vector<std::string> known;
   for (const auto& [secret, options] : flow.secrets) known.push_back(secret);
-  document.report(at, "must be one of \"secrets\" of the flow, not " + found(at) + did_you_mean(name, known));
+  // What is near to no name may be the secret itself.
+  const auto hint = did_you_mean(name, known);
+  document.report(at, "must be one of \"secrets\" of the flow, not " + (hint.empty() ? "another text" : found(at)) + hint);
 }
 
 }  // namespace

@@ -63,6 +63,7 @@ std::string found(const yaml_value& v) {
       break;
   }
   if (v.from_environment) return "what the environment holds";
+  if (v.secret) return "a text";
   if (v.text.size() <= found_bytes_max) return "\"" + v.text + "\"";
   auto end = found_bytes_max;
   while (end > 0 && (static_cast<unsigned char>(v.text[end]) & 0xC0U) == 0x80U) --end;

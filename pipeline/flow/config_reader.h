@@ -60,7 +60,7 @@ class map_reader {
 };
 
 /// How a value is called in messages: `"many"`, `a list`, `nothing`. Never what came from the
-/// environment.
+/// environment, nor what stands where secrets do.
 [[nodiscard]] std::string found(const yaml_value& v);
 
 /// A number with a unit from a table, in the unit of factor 1; nothing if it is none or too large.

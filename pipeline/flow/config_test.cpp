@@ -365,7 +365,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "of run, then \"transaction_timeout\" of log, and 5000ms of margin; make it longer, or one of those shorter"},
         mistake{"SecretOfTheLogThatIsNone",
                 with("log: {kind: kafka, bootstrap: b, registry: {url: u}, secrets: {sasl.password: pw}}\n"),
-                ":3:79: must be one of \"secrets\" of the flow, not \"pw\""},
+                ":3:79: must be one of \"secrets\" of the flow, not another text"},
         mistake{"UnknownPurpose", topic("purpose: ServicePersonalization"),
                 ":3:32: purpose \"ServicePersonalization\" is not in DPV; did you mean "
                 "\"ServicePersonalisation\"?"},
@@ -383,6 +383,15 @@ INSTANTIATE_TEST_SUITE_P(
                 ":4:38: \"config\" of stage \"s\" must be a map, not \"fast\""},
         mistake{"SinkWithoutFrom", with("sinks:\n  a: {topic: b}\n"),
                 ":4:3: sink \"a\" needs \"from\": a topic, or stage.output"},
+        mistake{"TopicOfTheLogTwice", with("").insert(with("").find("}}"), "}, b: {schema: b.avsc, topic: a"),
+                ":2:58: topic \"b\" is \"a\" in the log, which topic \"a\" is already: what its records hold is said once; use \"a\" in "
+                "both places"},
+        mistake{"SecretInTheFile", with("secrets: {k: \"hunter2-hunter2\"}\n"),
+                ":3:14: secret \"k\" must be a map that says where it is, {file: ...} or {environment: ...}, not a text; take it out of "
+                "the file"},
+        mistake{"SecretInsteadOfAll", with("secrets: hunter2-hunter2\n"), ":3:10: \"secrets\" must be a map of names, not a text"},
+        mistake{"SecretInsteadOfItsName", with("secrets: {seal: {environment: X}}\nquarantine_key: hunter2-hunter2\n"),
+                ":4:17: \"quarantine_key\" must be one of \"secrets\", not another text"},
         mistake{"SecretWithNeither", with("secrets:\n  k: {}\n"),
                 ":4:3: secret \"k\" needs either \"file\" or \"environment\""},
         mistake{"SecretWithBoth", with("secrets:\n  k: {file: a, environment: B}\n"),

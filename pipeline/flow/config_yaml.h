@@ -27,6 +27,7 @@ struct yaml_value {
   /// reads it stays silent.
   bool unresolved = false;
   bool from_environment = false;  ///< not to be shown: it may be a secret
+  bool secret = false;            ///< stands where secrets do; not to be shown either
   std::vector<yaml_value> items;  ///< of a list
   std::vector<member> members;    ///< of a map, in file order, no key twice
 
