@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "flow/graph_parts.h"
@@ -303,11 +304,26 @@ class label_check {
     return std::find(trust.begin(), trust.end(), d.name) != trust.end();
   }
 
+  /// The property of the stage's configuration with which the declassification does not hold; empty where it does.
+  static std::string undone_by(const stage_node& stage, const manifest_declassification& d) {
+    if (d.unless.empty()) return {};
+    const auto config = nlohmann::json::parse(stage.config_json, nullptr, false);
+    const auto rules = nlohmann::json::parse(stage.of.config_schema_json, nullptr, false);
+    for (const auto& property : d.unless) {
+      if (!config.is_object() || !rules.is_object()) return property;
+      const auto given = config.find(property);
+      if (given == config.end()) continue;
+      const auto usual = nlohmann::json::json_pointer("/properties/" + property + "/default");
+      if (!rules.contains(usual) || rules.at(usual) != *given) return property;
+    }
+    return {};
+  }
+
   /// What trusted declassifications take off one field that the stage makes.
   static category_set removed_from(const stage_node& stage, const std::string& field_name) {
     category_set all;
     for (const auto& d : stage.of.declassifies) {
-      if (d.field == field_name && trusts(stage, d))
+      if (d.field == field_name && trusts(stage, d) && undone_by(stage, d).empty())
         all = all | category_set::parse(d.removes).value_or(category_set{});
     }
     return all;
@@ -337,6 +353,8 @@ class label_check {
     for (const auto& d : stage.of.declassifies) {
       if (d.field == made.name && !trusts(stage, d))
         what += " (its \"" + d.name + "\" is not trusted)";
+      if (d.field == made.name && trusts(stage, d) && !undone_by(stage, d).empty())
+        what += " (its \"" + d.name + "\" takes nothing away with config \"" + undone_by(stage, d) + "\")";
     }
     return labels_.derive(std::move(what), reads, adds, removed_from(stage, made.name));
   }

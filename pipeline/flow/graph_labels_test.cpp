@@ -312,6 +312,38 @@ TEST(Labels, TheTimeOfAnEventIsFollowedIntoTheTimestampsOfASink) {
   EXPECT_EQ(t.complaints(flow(", log_append_time: true")), "");
 }
 
+/// The quickstart's anonymiser with a configuration that can switch it off for the text.
+constexpr const char* lenient_anonymiser =
+    R"("purpose": "required", "services": ["secrets/1"], "secrets": ["pseudonym_key"],
+      "inputs": [{"name": "texts", "role": "event", "reads": [{"name": "subject_id", "type": "string"}, {"name": "text", "type": "string"}],
+        "writes": [{"name": "text", "type": "string"}, {"name": "pseudonym", "type": "string", "adds": ["pseudonym"]}], "passes": "out"}],
+      "outputs": [{"name": "out"}],
+      "declassifies": [{"name": "deidentify", "field": "text", "removes": ["direct_identifier", "free_text"], "unless": ["leave"]},
+        {"name": "pseudonymise", "field": "pseudonym", "removes": ["direct_identifier", "free_text"]}],
+      "config": {"type": "object", "properties": {"leave": {"type": "array", "items": {"type": "string"}, "default": []}},
+        "additionalProperties": false})";
+
+TEST(Labels, ADeclassificationThatTheConfigurationUndoesTakesNothingAway) {
+  flow_test t;
+  t.plugin("anonymise", lenient_anonymiser);
+  quick q;
+  EXPECT_EQ(t.complaints(q.yaml()), "");
+  const auto trusting = q.anonymise;
+  q.anonymise = trusting + ", config: {leave: []}";
+  EXPECT_EQ(t.complaints(q.yaml()), "");
+  q.anonymise = trusting + ", config: {leave: [EMAIL_ADDRESS]}";
+  EXPECT_EQ(t.complaints(q.yaml()),
+            "11:19: topic \"insight\" may not carry direct_identifier, free_text, which reaches it in field \"valence\"\n"
+            "    3:21: field \"subject_id\" of topic \"journal\": labelled direct_identifier\n"
+            "    8:3: stage \"anonymise\" writes \"text\" (its \"deidentify\" takes nothing away with config \"leave\")\n"
+            "    9:3: stage \"score\" writes \"valence\", which adds special_category\n"
+            "11:19: field \"valence\" of insight.avsc is labelled special_category, pseudonym, but direct_identifier, free_text reaches it, "
+            "too; whoever reads topic \"insight\" would not know\n"
+            "    3:21: field \"subject_id\" of topic \"journal\": labelled direct_identifier\n"
+            "    8:3: stage \"anonymise\" writes \"text\" (its \"deidentify\" takes nothing away with config \"leave\")\n"
+            "    9:3: stage \"score\" writes \"valence\", which adds special_category");
+}
+
 TEST(Labels, ATrustedFieldSpeaksForNoOtherInTheChoiceOfRows) {
   flow_test t;
   t.schema("out", R"([{"name": "pseudonym", "type": "string", "sonder.privacy": {"categories": ["pseudonym"],

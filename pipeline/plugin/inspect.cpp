@@ -135,8 +135,10 @@ void print_rest(const manifest& of, std::string& to) {
   metrics.print(to, "  ");
 
   table trusted;
-  for (const auto& d : of.declassifies)
-    trusted.add({d.name, "field " + d.field, "removes " + joined(d.removes)});
+  for (const auto& d : of.declassifies) {
+    const auto unless = d.unless.empty() ? std::string() : "; not with config " + joined(d.unless);
+    trusted.add({d.name, "field " + d.field, "removes " + joined(d.removes) + unless});
+  }
   if (!of.declassifies.empty()) to += "declassifies (where the flow trusts it)\n";
   trusted.print(to, "  ");
 }
@@ -229,8 +231,10 @@ ordered_json metrics_json(const manifest& of) {
 
 ordered_json declassifies_json(const manifest& of) {
   auto made = ordered_json::array();
-  for (const auto& d : of.declassifies)
+  for (const auto& d : of.declassifies) {
     made.push_back({{"name", d.name}, {"field", d.field}, {"removes", d.removes}});
+    if (!d.unless.empty()) made.back()["unless"] = d.unless;
+  }
   return made;
 }
 

@@ -411,7 +411,7 @@ bool is_made(const manifest& of, std::string_view field) {
 
 void declassifications(const place& root, manifest& made) {
   for (const auto& entry : root.list("declassifies")) {
-    entry.object({"name", "field", "removes"}, {});
+    entry.object({"name", "field", "removes"}, {"unless"});
     manifest_declassification d;
     d.name = entry["name"].name();
     d.field = entry["field"].field_name();
@@ -419,6 +419,7 @@ void declassifications(const place& root, manifest& made) {
       entry["field"].refuse("no port writes or emits a field \"" + d.field + "\"");
     d.removes = name_list(entry, "removes");
     if (d.removes.empty()) entry["removes"].refuse("wants at least one category");
+    d.unless = name_list(entry, "unless");
     made.declassifies.push_back(std::move(d));
   }
 }
@@ -461,14 +462,18 @@ void check_conditions(const place& root) {
     for (const auto& member : root["config"]["properties"].value().items())
       properties.push_back(member.key());
   }
+  const auto check = [&](const place& condition) {
+    const auto name = condition.name();
+    if (std::find(properties.begin(), properties.end(), name) != properties.end()) return;
+    condition.refuse("\"config\" has no property \"" + name + "\"" + did_you_mean(name, properties));
+  };
   for (const auto& input : root.list("inputs")) {
     for (const auto& read : input.list("reads")) {
-      if (!read.has("optional_where")) continue;
-      const auto name = read["optional_where"].name();
-      if (std::find(properties.begin(), properties.end(), name) != properties.end()) continue;
-      read["optional_where"].refuse("\"config\" has no property \"" + name + "\"" +
-                                    did_you_mean(name, properties));
+      if (read.has("optional_where")) check(read["optional_where"]);
     }
+  }
+  for (const auto& entry : root.list("declassifies")) {
+    for (const auto& property : entry.list("unless")) check(property);
   }
 }
 

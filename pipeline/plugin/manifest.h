@@ -90,6 +90,7 @@ struct manifest_declassification {
   std::string name;
   std::string field;  ///< of some port's writes or of an output's emits
   std::vector<std::string> removes;
+  std::vector<std::string> unless;  ///< properties of the configuration: it holds only while each has its default
 };
 
 enum class task_ordering : std::uint8_t { per_task, stateless };

@@ -162,6 +162,9 @@ const std::vector<fault> faults = {
      "/metrics/0/name: a counter's name ends with _total, a gauge's does not"},
     {"metric_label", [](json& m) { m["metrics"][0]["label"]["values"] = json::array(); },
      "/metrics/0/label/values: wants at least one value"},
+    {"declassifies_unless_nothing", [](json& m) { m["declassifies"][0]["unless"] = {"limits"}; },
+     "/declassifies/0/unless/0: \"config\" has no property \"limits\"; did you mean "
+     "\"limit\"?"},
     {"declassifies_nothing", [](json& m) { m["declassifies"][0]["field"] = "name"; },
      "/declassifies/0/field: no port writes or emits a field \"name\""},
     {"config_keyword", [](json& m) { m["config"]["properties"]["limit"]["minimun"] = 1; },
