@@ -3,8 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <map>
+#include <thread>
 
 #include "flow/flow_rig.h"
 
@@ -161,6 +164,25 @@ TEST_F(RekeyTest, ForwardsOnceOverRuns) {
   EXPECT_THAT(rig.records("out"), ElementsAre(R"({"event_id":"e1","subject_id":"ana","count":1})",
                                               R"({"event_id":"e2","subject_id":"ben","count":1})",
                                               R"({"event_id":"e3","subject_id":"ana","count":2})"));
+}
+
+// On Kafka they would expire: no member of the group subscribes to a topic that is forwarded.
+TEST_F(RekeyTest, CommitsOffsetsOfWhatItForwardsAtEachStartThoughNothingIsThere) {
+  rig.flow(yaml("counted.avsc", tally(), "tally.out"));
+  rig.give("events", {});
+  std::atomic<int> stop{0};
+  rig.options().stop = &stop;
+  rig.options().until_idle = false;
+  result<run_summary> ended = fail(errc::internal, "not run");
+  std::thread worker([&] { ended = run_worker(std::make_shared<const graph>(rig.checked()), rig.on(), rig.options()); });
+  const auto committed = [&](std::int32_t partition) { return rig.on().committed_of("t", "events", partition).value_or(-2); };
+  for (int i = 0; i < 1'000 && (committed(0) < 0 || committed(1) < 0 || committed(2) < 0); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  stop = 1;
+  worker.join();
+  ASSERT_TRUE(ended) << ended.error().message;
+  EXPECT_EQ(ended->epochs_committed, 1U) << "and not again while nothing comes";
+  for (std::int32_t partition = 0; partition < 3; ++partition) EXPECT_EQ(committed(partition), 0) << partition;
 }
 
 TEST_F(RekeyTest, KeepsTheOrderOfASubjectInAPartition) {

@@ -12,6 +12,7 @@ constexpr fetch_limits event_fetch{4096, 2 << 20};
 constexpr fetch_limits table_fetch{4096, 1 << 20};
 constexpr std::size_t open_bytes_max = 16 << 20;  // of one task's outputs: a log takes only so much for one partition at once
 constexpr std::int32_t table_batches_per_step = 16;
+constexpr std::chrono::hours offsets_beside_interval(12);  // far below the seven days that brokers keep them by default
 
 std::int64_t steady_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -62,6 +63,7 @@ status task::open() {
   globals_.clear();
   globals_there_ = globals_behind_ = false;
   sealed_next_.assign(flow_.sources.size(), -1);
+  offsets_beside_at_.reset();
   for (std::size_t i = 0; i < flow_.sources.size(); ++i) {
     if (is_global(flow_.sources[i])) {
       SONDER_TRY(open_global(i));
@@ -138,11 +140,14 @@ void task::take_in_commit() {
 void task::seal() {
   seal_asked.store(false, std::memory_order_relaxed);
   take_in_commit();
-  if (failed_ || sealed_.load(std::memory_order_relaxed) != nullptr || (open_->empty() && !passed_markers())) return;
+  if (failed_ || sealed_.load(std::memory_order_relaxed) != nullptr) return;
+  const bool beside = offsets_beside_are_due();
+  if (beside) ++open_->steps;
+  if (open_->empty() && !passed_markers()) return;
   for (std::size_t i = 0; i < sources_.size(); ++i) {
     if (!is_global(flow_.sources[i])) sealed_next_[i] = open_->next_offsets[i] = sources_[i]->next_offset();
   }
-  seal_globals();
+  seal_globals(beside);
   if (rekeyer_ != nullptr) rekeyer_->seal(*open_);
   keep_event_time();
   for (std::size_t i = 0; i < stages_.size(); ++i) {
@@ -161,6 +166,18 @@ bool task::passed_markers() const noexcept {
     if (flow_.sources[i].rekey >= 0 && sources_[i]->next_offset() > sealed_next_[i]) return true;
   }
   return false;
+}
+
+/// A group's offsets of topics that its members do not subscribe to, which are those that are forwarded and whole tables, expire on
+/// Kafka some days after their last commit, whatever else the group commits (KIP-211; offsets.retention.minutes): they are committed
+/// again where nothing has moved them. A clock is read here once an epoch.
+bool task::offsets_beside_are_due() {
+  if (rekeyer_ == nullptr && globals_.empty()) return false;
+  const auto now = std::chrono::steady_clock::now();
+  if (offsets_beside_at_ && now - *offsets_beside_at_ < offsets_beside_interval) return false;
+  if (!globals_.empty() && !globals_there_) return false;
+  offsets_beside_at_ = now;
+  return true;
 }
 
 /// Event time never goes back, over a restart neither: timers would come late, and the clock that plugins read would differ.

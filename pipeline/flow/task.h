@@ -1,9 +1,11 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "flow/contribution.h"
@@ -123,7 +125,8 @@ class task {
   [[nodiscard]] status open_global(std::size_t source);
   [[nodiscard]] result<tables_are> apply_globals();
   void note_globals();
-  void seal_globals();
+  void seal_globals(bool again);
+  [[nodiscard]] bool offsets_beside_are_due();
   [[nodiscard]] status run_batch(std::size_t source, std::int32_t rows_max, std::int64_t until_ms);
   [[nodiscard]] status run_edge(int edge, row_space& space, edge_rows& rows, const batch_times& times);
   [[nodiscard]] status run_stage(std::size_t stage, std::size_t input, row_space& space, edge_rows& rows, const batch_times& times,
@@ -160,6 +163,7 @@ class task {
     std::vector<std::int64_t> committed;  ///< per partition: applied in an epoch, by the task that answers for it
   };
   std::vector<global_source> globals_;
+  std::optional<std::chrono::steady_clock::time_point> offsets_beside_at_;  ///< committed or about to be; none: not since it was opened
   bool globals_there_ = false;    ///< all of them are as far as was asked for at the start
   bool globals_behind_ = false;   ///< the step before did not get to their ends
   std::vector<buffer> globals_headers_;  ///< per sink

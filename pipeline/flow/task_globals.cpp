@@ -94,11 +94,11 @@ void task::note_globals() {
   }
 }
 
-void task::seal_globals() {
+void task::seal_globals(bool again) {
   for (auto& global : globals_) {
     const auto& reached = sources_[global.source]->reached();
     for (std::size_t p = 0; p < reached.size(); ++p) {
-      if (global.committed[p] < 0 || reached[p] <= global.committed[p]) continue;
+      if (global.committed[p] < 0 || reached[p] < global.committed[p] || (reached[p] == global.committed[p] && !again)) continue;
       open_->applied.push_back({global.source, static_cast<std::int32_t>(p), reached[p]});
       global.committed[p] = reached[p];
     }

@@ -63,7 +63,7 @@ class Worker:
     def start(self, point=None):
         if self.runs():
             return
-        command, env = self.command("--log-level", "warning", point=point)
+        command, env = self.command("--log-level", "info", point=point)
         self.log.write(f"---- start {point or ''}\n".encode())
         self.log.flush()
         self.process = subprocess.Popen(command, env=env, stdout=self.log, stderr=self.log)
