@@ -4,14 +4,18 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <fstream>
 #include <iterator>
+#include <new>
 
 #include "flow/left_behind.h"
 #include "flow/store_names.h"
 #include "observe/log.h"
+#include "plugin/plugin_call.h"
 
 namespace sonder {
 
@@ -20,6 +24,7 @@ namespace {
 constexpr std::size_t key_bytes_max = 4096;
 constexpr std::size_t value_bytes_max = 1 << 20;
 constexpr std::size_t secret_bytes_max = 64 << 10;
+constexpr const char* no_memory_left = "no memory left";
 constexpr std::string_view event_time_key = "e";
 constexpr store_limits rebuilt_limits{0, 256 << 20, false};  // of one task
 
@@ -91,7 +96,9 @@ void metric_changes::apply(metric_change& to, double amount) noexcept {
 
 bool metric_changes::add(std::uint32_t metric, std::uint32_t label_value, double amount) noexcept {
   if (metric + std::size_t{1} >= first_.size() || label_value >= first_[metric + 1] - first_[metric]) return false;
-  apply(series_[first_[metric] + label_value], amount);
+  auto& series = series_[first_[metric] + label_value];
+  if (!series.gauge && !(amount >= 0 && std::isfinite(amount))) return false;
+  apply(series, amount);
   return true;
 }
 
@@ -109,25 +116,40 @@ void metric_changes::clear() noexcept {
   }
 }
 
-module_services::module_services(const stage_node& stage, std::shared_ptr<const secret_box> secrets, logger* lines)
-    : stage_(stage), secrets_(std::move(secrets)), lines_(lines) {
-  log_ = {sizeof log_, 0, this, [](void* ctx, std::int32_t level, sonder_string message) {
-            const auto& self = *static_cast<module_services*>(ctx);
-            if (self.lines_ == nullptr) return;
-            const auto known = std::clamp<std::int32_t>(level, SONDER_LOG_DEBUG, SONDER_LOG_ERROR);
-            self.lines_->write(static_cast<log_level>(known), "plugin says",
-                               {{"stage", self.stage_.options.name}, {"text", text(message)}});
-          }};
-  secret_service_ = {sizeof secret_service_, 0, this, [](void* ctx, sonder_string name, sonder_bytes* secret) -> std::int32_t {
-                       const auto& self = *static_cast<module_services*>(ctx);
-                       const auto& declared = self.stage_.of.secrets;
-                       if (std::find(declared.begin(), declared.end(), text(name)) == declared.end()) return SONDER_BAD_CONFIG;
-                       const auto* found = self.secrets_->find(text(name));
-                       if (found == nullptr) return SONDER_BAD_CONFIG;
-                       *secret = {reinterpret_cast<const std::uint8_t*>(found->data()), found->size()};
-                       return SONDER_OK;
-                     }};
+module_services::module_services(const stage_node& stage, std::shared_ptr<const secret_box> secrets, logger* lines, const char* whose)
+    : stage_(stage), secrets_(std::move(secrets)), lines_(lines), whose_(whose) {
+  log_ = {sizeof log_, 0, this, &module_services::write};
+  secret_service_ = {sizeof secret_service_, 0, this, &module_services::get_secret};
   host_ = {sizeof host_, SONDER_ABI_MAJOR, SONDER_ABI_MINOR, 0, 0, this, &module_services::find};
+}
+
+bool module_services::allowed() const noexcept {
+  if (plugin_call::is_inside(whose_)) return true;
+  violations_.fetch_add(1, std::memory_order_relaxed);
+  return false;
+}
+
+void module_services::write(void* ctx, std::int32_t level, sonder_string message) noexcept {
+  const auto& self = *static_cast<module_services*>(ctx);
+  if (!self.allowed() || self.lines_ == nullptr) return;
+  const auto known = std::clamp<std::int32_t>(level, SONDER_LOG_DEBUG, SONDER_LOG_ERROR);
+  try {
+    self.lines_->write(static_cast<log_level>(known), "plugin says",
+                       {{"stage", self.stage_.options.name}, {"text", text(message)}});
+  } catch (const std::exception&) {
+    // A line that cannot be written is left out: the contract has no answer for it.
+  }
+}
+
+std::int32_t module_services::get_secret(void* ctx, sonder_string name, sonder_bytes* secret) noexcept {
+  const auto& self = *static_cast<module_services*>(ctx);
+  if (!self.allowed()) return SONDER_BAD_CONFIG;
+  const auto& declared = self.stage_.of.secrets;
+  if (std::find(declared.begin(), declared.end(), text(name)) == declared.end()) return SONDER_BAD_CONFIG;
+  const auto* found = self.secrets_->find(text(name));
+  if (found == nullptr) return SONDER_BAD_CONFIG;
+  *secret = {reinterpret_cast<const std::uint8_t*>(found->data()), found->size()};
+  return SONDER_OK;
 }
 
 const void* module_services::find(const sonder_host* host, const char* id) {
@@ -138,9 +160,22 @@ const void* module_services::find(const sonder_host* host, const char* id) {
   return nullptr;
 }
 
-/// The C side of the services. Each entry checks that it is called inside a call, on its thread.
+/// The C side of the services. Each entry checks that it is called inside a call, on its thread, and lets nothing be thrown out of it.
 struct service_calls {
   static instance_services& self(void* ctx) { return *static_cast<instance_services*>(ctx); }
+
+  /// What `body` answers; FATAL where it throws.
+  template <class Body>
+  static std::int32_t guarded(instance_services& s, Body body) noexcept {
+    try {
+      return body();
+    } catch (const std::bad_alloc&) {
+      s.broke(no_memory_left);
+    } catch (const std::exception&) {
+      s.broke("a library threw");
+    }
+    return SONDER_FATAL;
+  }
 
   static keyed_store* store(instance_services& s, std::uint32_t index) {
     if (!s.allowed()) return nullptr;
@@ -164,11 +199,13 @@ struct service_calls {
     auto* from = store(s, store_index);
     if (from == nullptr || !key_fits(s, key)) return SONDER_FATAL;
     bytes_view view;
-    auto answer = from->get(bytes(key), &view);
-    if (!answer) return said(s, tl::unexpected(answer.error()));
-    *found = *answer ? 1 : 0;
-    *value = {view.data(), view.size()};
-    return SONDER_OK;
+    return guarded(s, [&]() -> std::int32_t {
+      auto answer = from->get(bytes(key), &view);
+      if (!answer) return said(s, tl::unexpected(answer.error()));
+      *found = *answer ? 1 : 0;
+      *value = {view.data(), view.size()};
+      return SONDER_OK;
+    });
   }
   static std::int32_t put(void* ctx, std::uint32_t store_index, sonder_bytes key, sonder_bytes value) {
     auto& s = self(ctx);
@@ -178,7 +215,7 @@ struct service_calls {
       ++s.violations_;
       return SONDER_FATAL;
     }
-    return said(s, to->put(bytes(key), bytes(value)));
+    return guarded(s, [&] { return said(s, to->put(bytes(key), bytes(value))); });
   }
   static std::int32_t erase(void* ctx, std::uint32_t store_index, sonder_bytes key) {
     auto& s = self(ctx);
@@ -188,7 +225,7 @@ struct service_calls {
       ++s.violations_;
       return SONDER_FATAL;
     }
-    return said(s, to->erase(bytes(key)));
+    return guarded(s, [&] { return said(s, to->erase(bytes(key))); });
   }
 
   struct visit {
@@ -205,26 +242,38 @@ struct service_calls {
     auto* from = store(s, store_index);
     if (from == nullptr) return SONDER_FATAL;
     visit v{call, call_ctx};
-    return said(s, from->scan(bytes(prefix), &forward, &v));
+    return guarded(s, [&] { return said(s, from->scan(bytes(prefix), &forward, &v)); });
   }
 
   static void add(void* ctx, std::uint32_t metric, std::uint32_t label_value, double amount) {
     auto& s = self(ctx);
     if (!s.allowed()) return;
-    if (!s.call_metrics_.add(metric, label_value, amount)) ++s.violations_;
+    if (!s.call_metrics_.add(metric, label_value, amount)) ++s.metric_violations_;
   }
-  static std::int64_t event_time(void* ctx) { return self(ctx).event_time_ms_; }
-  static std::int64_t processing_time(void* ctx) { return self(ctx).processing_time_ms_; }
+  static std::int64_t event_time(void* ctx) {
+    auto& s = self(ctx);
+    return s.allowed() ? s.event_time_ms_ : INT64_MIN;
+  }
+  static std::int64_t processing_time(void* ctx) {
+    auto& s = self(ctx);
+    return s.allowed() ? s.processing_time_ms_ : 0;
+  }
 
   /// A counter-based generator: hash of (subject, position, plugin version, how many before). Other rows change nothing.
   static std::uint64_t next(void* ctx, std::int64_t row) {
     auto& s = self(ctx);
-    if (!s.allowed() || row < 0 || row >= s.row_count_) {
+    if (!s.allowed()) return 0;
+    if (row < 0 || row >= s.row_count_) {
       ++s.violations_;
       return 0;
     }
     const auto r = static_cast<std::size_t>(s.rows_[row]);
-    if (s.draws_.size() < static_cast<std::size_t>(s.row_count_)) s.draws_.resize(static_cast<std::size_t>(s.row_count_));
+    const auto rows = static_cast<std::size_t>(s.row_count_);
+    const auto room = guarded(s, [&]() -> std::int32_t {
+      if (s.draws_.size() < rows) s.draws_.resize(rows);
+      return SONDER_OK;
+    });
+    if (room != SONDER_OK) return 0;
     const auto subject = s.space_->subject[r];
     const std::uint64_t parts[4] = {XXH3_64bits(subject.data(), subject.size()),
                                     static_cast<std::uint64_t>(s.space_->record[r]->offset),
@@ -252,18 +301,25 @@ struct service_calls {
       ++s.violations_;
       return SONDER_FATAL;
     }
-    return said(s, s.timers_->set({std::string(*subject), timer, tag, kind, at_ms, std::string(as_text(bytes(payload)))}));
+    return guarded(s, [&] {
+      return said(s, s.timers_->set({std::string(*subject), timer, tag, kind, at_ms, std::string(as_text(bytes(payload)))}));
+    });
   }
   static std::int32_t cancel_timer(void* ctx, std::int64_t row, std::uint32_t timer, std::uint64_t tag) {
     auto& s = self(ctx);
     const auto* subject = subject_of(s, row, timer);
     if (subject == nullptr) return SONDER_FATAL;
-    return said(s, s.timers_->cancel(*subject, timer, tag));
+    return guarded(s, [&] { return said(s, s.timers_->cancel(*subject, timer, tag)); });
   }
-  static std::uint32_t purposes(void* ctx) { return static_cast<std::uint32_t>(self(ctx).flow_.purposes.size()); }
+  // Fixed for the life of the process, and wanted while an instance is made: any call into the plugin will do.
+  static std::uint32_t purposes(void* ctx) {
+    const auto& s = self(ctx);
+    return s.module_.allowed() ? static_cast<std::uint32_t>(s.flow_.purposes.size()) : 0;
+  }
   static sonder_string purpose(void* ctx, std::uint32_t bit) {
-    const auto& names = self(ctx).flow_.purposes;
-    if (bit >= names.size()) return {nullptr, 0};
+    const auto& s = self(ctx);
+    const auto& names = s.flow_.purposes;
+    if (!s.module_.allowed() || bit >= names.size()) return {nullptr, 0};
     return {names[bit].data(), names[bit].size()};
   }
 
@@ -326,8 +382,8 @@ bool instance_services::may_change(std::uint32_t store) const noexcept {
 }
 
 bool instance_services::allowed() noexcept {
-  if (in_call_ && std::this_thread::get_id() == call_thread_) return true;
-  ++violations_;
+  if (std::this_thread::get_id() == call_thread_.load(std::memory_order_relaxed)) return true;
+  violations_.fetch_add(1, std::memory_order_relaxed);
   return false;
 }
 
@@ -344,12 +400,11 @@ void instance_services::begin_call(int input, const row_space& space, const std:
   for (auto& store : stores_) store->mark();
   for (auto& store : rebuilt_) store->mark();
   if (timers_ != nullptr) timers_->mark();
-  call_thread_ = std::this_thread::get_id();
-  in_call_ = true;
+  call_thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
 }
 
 void instance_services::end_call(bool keep) {
-  in_call_ = false;
+  call_thread_.store({}, std::memory_order_relaxed);
   if (keep) {
     metrics_.take(call_metrics_);
     return;

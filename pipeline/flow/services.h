@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -42,7 +43,7 @@ struct metric_change {
 class metric_changes {
  public:
   explicit metric_changes(const manifest& of);
-  /// False if the manifest has no such series.
+  /// False, and nothing is counted, if the manifest has no such series, or where a counter would go back or be no number any more.
   [[nodiscard]] bool add(std::uint32_t metric, std::uint32_t label_value, double amount) noexcept;
   /// Adds what `later` has, of the same manifest, and clears it.
   void take(metric_changes& later) noexcept;
@@ -55,21 +56,29 @@ class metric_changes {
   std::vector<std::uint32_t> first_;  ///< per metric: of its series
 };
 
-/// The services that one module may use while it is created: log/1 and secrets/1, as its manifest asks.
+/// The services that one module and its instances may use inside of any call into them: log/1 and secrets/1, as the manifest asks.
+/// Elsewhere they are refused, and counted. Thread-safe.
 class module_services {
  public:
-  /// `lines` may be null: what a plugin logs is dropped then.
-  module_services(const stage_node& stage, std::shared_ptr<const secret_box> secrets, logger* lines);
+  /// `lines` may be null: what a plugin logs is dropped then. `whose`: what calls into the plugin are made with (`plugin_call`).
+  module_services(const stage_node& stage, std::shared_ptr<const secret_box> secrets, logger* lines, const char* whose);
   module_services(const module_services&) = delete;
   module_services& operator=(const module_services&) = delete;
   [[nodiscard]] const sonder_host& host() const noexcept { return host_; }
   [[nodiscard]] logger* lines() const noexcept { return lines_; }
+  [[nodiscard]] std::uint64_t violations() const noexcept { return violations_.load(std::memory_order_relaxed); }
+  /// Whether this thread is inside of a call into the plugin; counts the violation if it is not.
+  [[nodiscard]] bool allowed() const noexcept;
 
  private:
   static const void* find(const sonder_host* host, const char* id);
+  static void write(void* ctx, std::int32_t level, sonder_string message) noexcept;
+  static std::int32_t get_secret(void* ctx, sonder_string name, sonder_bytes* secret) noexcept;
   const stage_node& stage_;
   std::shared_ptr<const secret_box> secrets_;
   logger* lines_;
+  const char* whose_;
+  mutable std::atomic<std::uint64_t> violations_{0};
   sonder_host host_{};
   sonder_log_service log_{};
   sonder_secrets_service secret_service_{};
@@ -81,7 +90,8 @@ struct store_figures {
 };
 
 /// The services of one plugin instance of one task, with the effects of the call that runs. Confined to the task's strand; a call
-/// of a service from another thread, or outside a call, is refused and counted as a violation.
+/// of a service from another thread, or outside a call, is refused and counted as a violation. Nothing is thrown into a plugin:
+/// where memory runs out or a library throws under a service, it answers FATAL and `failure` says so.
 class instance_services {
  public:
   instance_services(const graph& flow, const stage_node& stage, const module_services& module, log& on,
@@ -99,6 +109,10 @@ class instance_services {
   void end_call(bool keep);
   /// A limit or the disk failed while the call ran; its status does not count then.
   [[nodiscard]] const status& failure() const noexcept { return failure_; }
+  /// Whether this thread is in the call that runs; counts the violation if it is not. From any thread.
+  [[nodiscard]] bool allowed() noexcept;
+  /// Something was thrown under a service of the call that runs: it does not count. `what` is at most 15 bytes, so that it needs no memory.
+  void broke(const char* what) noexcept { failure_ = fail(errc::internal, what); }
 
   /// The stage's timers; null if its manifest declares none.
   [[nodiscard]] timer_table* timers() noexcept { return timers_.get(); }
@@ -115,13 +129,15 @@ class instance_services {
   /// A store is so full of uncommitted changes that the epoch should close before more are made.
   [[nodiscard]] bool full() const noexcept;
   [[nodiscard]] metric_changes& metrics() noexcept { return metrics_; }
-  [[nodiscard]] std::uint64_t violations() const noexcept { return violations_; }
+  /// Those for which a call does not count.
+  [[nodiscard]] std::uint64_t violations() const noexcept { return violations_.load(std::memory_order_relaxed); }
+  /// Metrics that are none, or were given what they cannot be: these have no other effect.
+  [[nodiscard]] std::uint64_t metric_violations() const noexcept { return metric_violations_; }
   /// Of the store that is `i`th in `store_names`.
   [[nodiscard]] store_figures store(std::size_t i) const noexcept;
 
  private:
   friend struct service_calls;
-  [[nodiscard]] bool allowed() noexcept;
   [[nodiscard]] bool may_change(std::uint32_t store) const noexcept;
 
   const graph& flow_;
@@ -141,9 +157,9 @@ class instance_services {
   std::int64_t row_count_ = 0;
   std::int64_t event_time_ms_ = 0;
   std::int64_t processing_time_ms_ = 0;
-  bool in_call_ = false;
-  std::thread::id call_thread_;
-  std::uint64_t violations_ = 0;
+  std::atomic<std::thread::id> call_thread_{};  ///< that of the call that runs; none: no call does
+  std::atomic<std::uint64_t> violations_{0};
+  std::uint64_t metric_violations_ = 0;
   std::uint64_t version_hash_ = 0;
   status failure_;
 

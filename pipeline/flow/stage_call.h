@@ -63,7 +63,10 @@ struct stage_runner::call {
   std::string said;                             ///< why the last call failed, as the plugin or the contract has it
   const manifest* of = nullptr;
 
-  static std::int32_t emit(void* ctx, std::uint32_t port, const std::int64_t* rows, std::int64_t count, ArrowArray* array);
+  instance_services* services = nullptr;
+
+  static std::int32_t emit(void* ctx, std::uint32_t port, const std::int64_t* rows, std::int64_t count, ArrowArray* array) noexcept;
+  [[nodiscard]] std::int32_t keep(emission& made, const std::int64_t* rows, std::int64_t count);
 };
 
 }  // namespace sonder

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <exception>
+#include <new>
 #include <thread>
 
 #include "flow/stage_call.h"
@@ -67,8 +69,8 @@ field as_record(std::string name, const std::vector<manifest_field>& fields) {
 
 stage_module::stage_module(const stage_node& stage, std::shared_ptr<const secret_box> secrets, logger* lines)
     : stage_(stage),
-      services_(stage, std::move(secrets), lines),
-      whose_("stage \"" + stage.options.name + "\": plugin " + stage.of.id + " " + stage.of.version + " (" + stage.library->path() + ")") {}
+      whose_("stage \"" + stage.options.name + "\": plugin " + stage.of.id + " " + stage.of.version + " (" + stage.library->path() + ")"),
+      services_(stage, std::move(secrets), lines, whose_.c_str()) {}
 
 result<std::unique_ptr<stage_module>> stage_module::create(const stage_node& stage, std::shared_ptr<const secret_box> secrets,
                                                            logger* lines) {
@@ -98,10 +100,29 @@ const sonder_plugin& stage_module::table() const noexcept { return stage_.librar
 // ---- One call ---------------------------------------------------------------------------------------------------------
 
 std::int32_t stage_runner::call::emit(void* ctx, std::uint32_t port, const std::int64_t* rows, std::int64_t count,
-                                      ArrowArray* array) {
+                                      ArrowArray* array) noexcept {
   auto& c = *static_cast<call*>(ctx);
+  // On another thread, or after the call, nothing of `c` may be touched.
+  if (!c.services->allowed()) {
+    release(*array);
+    return SONDER_FATAL;
+  }
   emission made{port, {}, *array};
   array->release = nullptr;
+  try {
+    return c.keep(made, rows, count);
+  } catch (const std::bad_alloc&) {
+    c.services->broke("no memory left");
+  } catch (const std::exception&) {
+    c.services->broke("a library threw");
+  }
+  release(made.array);
+  return SONDER_FATAL;
+}
+
+std::int32_t stage_runner::call::keep(emission& made, const std::int64_t* rows, std::int64_t count) {
+  auto& c = *this;
+  const auto port = made.port;
   const auto refuse = [&](std::string why) {
     release(made.array);
     if (c.violation.empty()) c.violation = std::move(why);
@@ -154,6 +175,7 @@ stage_runner::stage_runner(const graph& flow, const stage_module& module, log& o
     forms_.push_back(form_of(form, columns));
   }
   call_->of = &stage_.of;
+  call_->services = &services_;
 }
 
 stage_runner::~stage_runner() {

@@ -36,8 +36,8 @@ class stage_module {
  private:
   stage_module(const stage_node& stage, std::shared_ptr<const secret_box> secrets, logger* lines);
   const stage_node& stage_;
-  module_services services_;
   std::string whose_;
+  module_services services_;
   void* module_ = nullptr;
 };
 

@@ -204,7 +204,10 @@ result<std::int64_t> task::lag(bool tables) {
   return sum + *raw;
 }
 
-std::uint64_t task::violations(std::size_t stage) const noexcept { return stages_[stage]->services().violations(); }
+std::uint64_t task::violations(std::size_t stage) const noexcept {
+  const auto& services = stages_[stage]->services();
+  return services.violations() + services.metric_violations();
+}
 
 /// The open contribution should be committed before more goes into it. After a batch that did not fit, each stands alone in its
 /// epoch until batches have their size again.

@@ -34,6 +34,7 @@ void worker_metrics::make_nodes() {
       nodes_.push_back(make_node(stage.options.name, stage.of.inputs[static_cast<std::size_t>(input.port)].name, stage.of.reasons));
     }
     violations_.push_back(&to_.counter_of(metric::contract_violations, {stage.of.id, "service"}));
+    module_violations_seen_.push_back(0);
     violations_seen_.emplace_back(static_cast<std::size_t>(flow.partitions), 0);
     auto& counters = plugin_counters_.emplace_back();
     auto& gauges = plugin_gauges_.emplace_back();
@@ -218,6 +219,10 @@ void worker_metrics::count_plugin_metrics(task& t) {
     const auto now = t.violations(s);
     if (now > seen) violations_[s]->add(static_cast<double>(now - seen));
     seen = now;
+    auto& of_module = module_violations_seen_[s];
+    const auto module_now = context_.modules[s]->services().violations();
+    if (module_now > of_module) violations_[s]->add(static_cast<double>(module_now - of_module));
+    of_module = module_now;
   }
 }
 

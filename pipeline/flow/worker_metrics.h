@@ -91,6 +91,7 @@ class worker_metrics {
   std::vector<std::vector<std::vector<counter*>>> plugin_counters_;  ///< stage, metric, label value
   std::vector<std::vector<std::vector<gauge*>>> plugin_gauges_;
   std::vector<counter*> violations_;
+  std::vector<std::uint64_t> module_violations_seen_;                 ///< stage
   std::vector<std::vector<std::uint64_t>> violations_seen_;          ///< stage, partition
   histogram& epoch_;
   histogram& rebalance_;

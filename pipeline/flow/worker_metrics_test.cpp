@@ -40,6 +40,7 @@ class WorkerMetrics : public testing::Test {
     const char* root = std::getenv("SONDER_SOURCE_DIR");
     schemas = std::string(root == nullptr ? "." : root) + "/schemas";
     rig.file("event.avsc", record_of("event", event_fields));
+    rig.file("lengths.avsc", record_of("lengths", field_of("length", R"("long")")));
     rig.file("counted.avsc", record_of("counted", field_of("event_id", R"("string")") + "," + field_of("count", R"("long")")));
     rig.options().observe = &shown;
   }
@@ -146,6 +147,25 @@ TEST_F(WorkerMetrics, CountTheTimeThatAStageWaitsToBeCalledAgain) {
   rig.run();
   EXPECT_GE(value(metric::stage_waiting_seconds, {"later"}), 0.03 + 0.06);
   EXPECT_LT(value(metric::stage_waiting_seconds, {"later"}), 30);
+}
+
+TEST_F(WorkerMetrics, KeepTheRowsOfAPluginThatCountsWhatIsNoMetric) {
+  flow("lengths.avsc", "  bad: {plugin: misbehaving, in: {texts: events}, config: {how: nonsense_metric}}\n", "bad.out");
+  give(3);
+  rig.run();
+  EXPECT_THAT(rig.records("out"), testing::SizeIs(3));
+  EXPECT_THAT(rig.dead_letters(), testing::IsEmpty());
+  EXPECT_EQ(value("sonder_misbehaving_calls_total", {}), 1);
+  EXPECT_EQ(value(metric::contract_violations, {"misbehaving", "service"}), 5);
+}
+
+TEST_F(WorkerMetrics, RefuseRowsThatAreEmittedOnAnotherThread) {
+  flow("lengths.avsc", "  bad: {plugin: misbehaving, in: {texts: events}, config: {how: emit_elsewhere, when: t}}\n", "bad.extra");
+  give(1);
+  rig.run();
+  EXPECT_THAT(rig.records("out"), testing::IsEmpty());
+  EXPECT_THAT(rig.dead_letters(), testing::ElementsAre("bad:bad_output"));
+  EXPECT_EQ(value(metric::contract_violations, {"misbehaving", "service"}), 1);
 }
 
 TEST_F(WorkerMetrics, TellWhyAndHowLongATaskStoodStill) {

@@ -69,6 +69,8 @@ plugin_call::plugin_call(const char* whose) noexcept : outer_(inside_of) {
 
 plugin_call::~plugin_call() { inside_of = outer_; }
 
+bool plugin_call::is_inside(const char* whose) noexcept { return inside_of == whose; }
+
 void say_last_words() {
   struct sigaction action {};
   action.sa_handler = last_words;

@@ -13,6 +13,9 @@ class plugin_call {
   plugin_call(const plugin_call&) = delete;
   plugin_call& operator=(const plugin_call&) = delete;
 
+  /// Whether this thread is inside of a call that was made with this very `whose`.
+  [[nodiscard]] static bool is_inside(const char* whose) noexcept;
+
  private:
   const char* outer_;
 };

@@ -1,6 +1,8 @@
 #include "plugin/testing_services.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstdint>
 #include <string_view>
 
 namespace sonder {
@@ -46,8 +48,8 @@ struct testing_service_calls {
       return s.violation("metrics/1: " + m.name + " has no label value " +
                          std::to_string(label_value));
     }
-    if (m.type == manifest_metric_type::counter && !(amount >= 0)) {
-      return s.violation("metrics/1: " + m.name + " is a counter and was given less than 0");
+    if (m.type == manifest_metric_type::counter && !(amount >= 0 && std::isfinite(amount))) {
+      return s.violation("metrics/1: " + m.name + " is a counter and was given less than 0, or no number");
     }
     s.metric_changes_.push_back({metric, label_value, amount});
   }
@@ -111,8 +113,14 @@ struct testing_service_calls {
     return SONDER_OK;
   }
 
-  static std::int64_t clock_event(void* ctx) { return self(ctx).event_time_ms; }
-  static std::int64_t clock_processing(void* ctx) { return self(ctx).processing_time_ms; }
+  static std::int64_t clock_event(void* ctx) {
+    auto& s = self(ctx);
+    return s.may_serve("clock/1") ? s.event_time_ms : INT64_MIN;
+  }
+  static std::int64_t clock_processing(void* ctx) {
+    auto& s = self(ctx);
+    return s.may_serve("clock/1") ? s.processing_time_ms : 0;
+  }
 
   static bool row_known(testing_services& s, const char* service, std::int64_t row) {
     if (!s.may_serve(service)) return false;

@@ -1,10 +1,12 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "sonder/plugin.hpp"
 
@@ -104,6 +106,8 @@ class misbehaving {
     if (is("nonsense_emit")) emit_nonsense(out);
     if (is("ask_wrong_type")) static_cast<void>(batch.int64(0));
     if (is("other_thread")) use_other_thread();
+    if (is("nonsense_metric")) count_nonsense();
+    if (is("emit_elsewhere")) emit_elsewhere(batch, out);
     if (is("ignore_refusal")) ignore_refusal();
     touch_lent(batch);
     if (is("linger")) std::this_thread::sleep_for(std::chrono::seconds(1));
@@ -122,6 +126,29 @@ class misbehaving {
     rows.close();
     const std::int64_t nowhere[] = {1'000'000};
     out.emit(1, nowhere, extra_);
+  }
+
+  void count_nonsense() {
+    metrics_.add(99);
+    metrics_.add(0, 1, 7);
+    metrics_.add(0, -5);
+    metrics_.add(0, std::numeric_limits<double>::quiet_NaN());
+    metrics_.add(0, std::numeric_limits<double>::infinity());
+  }
+
+  void emit_elsewhere(const sp::batch& batch, sp::output& out) {
+    const std::vector<std::int64_t> rows(static_cast<std::size_t>(batch.rows()), 0);
+    auto& made = extra_.start();
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      made.get<0>().append(1);
+      made.close();
+    }
+    std::thread([&] {
+      try {
+        out.emit(1, rows, extra_);
+      } catch (const sp::failed&) {
+      }
+    }).join();
   }
 
   void use_other_thread() {
