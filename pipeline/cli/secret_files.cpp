@@ -2,6 +2,12 @@
 
 #include <sys/stat.h>
 
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+#include "flow/dead_letter_seal.h"
+
 namespace sonder::cli {
 
 std::vector<diagnostic> open_secrets(const flow_options& flow) {
@@ -16,6 +22,26 @@ std::vector<diagnostic> open_secrets(const flow_options& flow) {
                          "; close it with: chmod 600 " + secret.file});
   }
   return found;
+}
+
+std::vector<diagnostic> short_secrets(const flow_options& flow) {
+  const auto of = flow.secrets.find(flow.quarantine_key);
+  if (of == flow.secrets.end()) return {};
+  const auto& [name, secret] = *of;
+  std::uintmax_t bytes = 0;
+  if (!secret.environment.empty()) {
+    const char* value = std::getenv(secret.environment.c_str());
+    if (value == nullptr) return {};
+    bytes = std::strlen(value);
+  } else {
+    struct stat file {};
+    if (::stat(secret.file.c_str(), &file) != 0 || !S_ISREG(file.st_mode)) return {};
+    bytes = static_cast<std::uintmax_t>(file.st_size);
+  }
+  if (bytes >= dead_letter_seal::secret_bytes_min) return {};
+  return {{diagnostic::severity::error, secret.at,
+           "secret \"" + name + "\": has " + std::to_string(bytes) + " bytes, and a quarantine key needs at least " +
+               std::to_string(dead_letter_seal::secret_bytes_min) + "; make one, for example with: head -c 32 /dev/urandom > FILE"}};
 }
 
 }  // namespace sonder::cli

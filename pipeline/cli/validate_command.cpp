@@ -62,6 +62,7 @@ findings check(const std::string& config, const config_overrides& overrides) {
   if (!parsed.options) return found;
   for (auto& d : open_secrets(*parsed.options)) found.diagnostics.push_back(std::move(d));
   for (auto& d : missing_here(*parsed.options)) found.diagnostics.push_back(std::move(d));
+  for (auto& d : short_secrets(*parsed.options)) found.diagnostics.push_back(std::move(d));
   add_plugin_folder(*parsed.options);
   const auto checked = check_flow(*parsed.options, false);
   found.diagnostics.insert(found.diagnostics.end(), checked.diagnostics.begin(),

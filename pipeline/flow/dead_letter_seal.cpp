@@ -26,6 +26,10 @@ bool take_part(bytes_view& from, bytes_view& part) {
 }  // namespace
 
 result<std::unique_ptr<const dead_letter_seal>> dead_letter_seal::make(std::string_view secret) {
+  if (secret.size() < secret_bytes_min) {
+    return fail(errc::invalid, "the quarantine key has " + std::to_string(secret.size()) + " bytes, and needs at least " +
+                                   std::to_string(secret_bytes_min) + "; make one, for example with: head -c 32 /dev/urandom > FILE");
+  }
   if (sodium_init() < 0) return fail(errc::unavailable, "libsodium cannot be used on this machine: it has no source of randomness");
   return std::unique_ptr<const dead_letter_seal>(new dead_letter_seal(secret));
 }

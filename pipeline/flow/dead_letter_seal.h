@@ -20,8 +20,10 @@ namespace sonder {
 class dead_letter_seal {
  public:
   static constexpr std::size_t key_bytes = 32;
+  /// `key_id` stands open in each letter, so that a secret that can be guessed could be found without opening one.
+  static constexpr std::size_t secret_bytes_min = 16;
 
-  /// errc::unavailable: this machine has no source of randomness.
+  /// errc::invalid: the secret has less than `secret_bytes_min` bytes. errc::unavailable: this machine has no source of randomness.
   [[nodiscard]] static result<std::unique_ptr<const dead_letter_seal>> make(std::string_view secret);
   ~dead_letter_seal();
   dead_letter_seal(const dead_letter_seal&) = delete;

@@ -61,7 +61,7 @@ result<std::unique_ptr<dead_letter_writer>> dead_letter_writer::create(const gra
       return fail(errc::not_found, "quarantine key: no secret \"" + flow.options.quarantine_key + "\" under `secrets`");
     }
     auto seal = dead_letter_seal::make(*secret);
-    if (!seal) return tl::unexpected(seal.error());
+    if (!seal) return tl::unexpected(seal.error().at(to_string(flow.options.secrets.at(flow.options.quarantine_key).at)));
     made->seal_ = std::move(*seal);
   }
   return made;

@@ -357,9 +357,20 @@ TEST_F(FlowTest, SealsADeadLettersBytesUnderTheQuarantineKey) {
   ASSERT_TRUE(opened) << opened.error().message;
   EXPECT_EQ(as_text(opened->key), "somebody");
   EXPECT_EQ(as_text(opened->value), "my secret");
-  EXPECT_FALSE((*dead_letter_seal::make("another key"))->open({sealed.data(), sealed.size()}, plain));
+  EXPECT_FALSE((*dead_letter_seal::make("another operator's key"))->open({sealed.data(), sealed.size()}, plain));
   sealed.back() ^= 1;
   EXPECT_FALSE((*dead_letter_seal::make("a key of the operator's"))->open({sealed.data(), sealed.size()}, plain));
+}
+
+TEST_F(FlowTest, RefusesAQuarantineKeyThatCanBeGuessed) {
+  rig.file("quarantine", "fifteen letters");
+  rig.flow(yaml("event.avsc", "  through: {plugin: passthrough, in: {in: events}}\n", "through.out",
+                "secrets: {q: {file: quarantine}}\nquarantine_key: q\n"));
+  rig.give("events", {event("e1", "ana", 1)});
+  const auto ended = rig.try_run();
+  ASSERT_FALSE(ended);
+  EXPECT_EQ(ended.error().code, errc::invalid);
+  EXPECT_THAT(ended.error().message, HasSubstr("the quarantine key has 15 bytes, and needs at least 16"));
 }
 
 TEST_F(FlowTest, RunsAnEpochAgainThatCouldNotBeCommitted) {

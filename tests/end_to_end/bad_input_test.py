@@ -294,6 +294,15 @@ sinks:
         self.assertEqual(done.returncode, 3, done.stderr)
         self.assertIn("Permission denied; let the user who runs sonder write to the data folder, or use another one (--data-dir DIR)", done.stderr)
 
+    def test_a_quarantine_key_that_can_be_guessed_is_refused(self):
+        secret = self.folder / "secrets/seal.key"
+        secret.write_text("x")
+        secret.chmod(0o600)
+        more = ["--set", f"secrets.seal.file={secret}", "--set", "quarantine_key=seal"]
+        done = self.place.run("validate", ROOT / "config/quickstart.yaml", *more, expect=1)
+        said = done.stdout + done.stderr
+        self.assertIn('secret "seal": has 1 bytes, and a quarantine key needs at least 16', said)
+
     def test_a_secret_that_everybody_may_read_is_warned_of(self):
         secret = self.folder / "secrets/pseudonym.key"
         for mode, warned in ((0o644, True), (0o600, False)):
