@@ -8,6 +8,7 @@
 #include "flow/services.h"
 #include "flow/start_wait.h"
 #include "flow/store_names.h"
+#include "flow/store_versions.h"
 #include "flow/worker_metrics.h"
 #include "observe/log.h"
 
@@ -25,6 +26,7 @@ constexpr std::int32_t discards_in_a_row_max = 5;    // where the log does not s
 constexpr auto back_off_first = milliseconds(50);
 constexpr auto back_off_max = milliseconds(2'000);
 constexpr auto give_up_wait = milliseconds(1'000);   // how long calls have to answer a cancellation
+constexpr auto migration_turn = milliseconds(1'000);  // of stores, before the group is asked again
 constexpr auto report_interval = milliseconds(100);
 constexpr std::size_t ends_turns = 5;                // reports in which every task's end is asked for once
 constexpr auto ends_again = milliseconds(500);       // after a question for them that the log did not answer
@@ -70,6 +72,8 @@ int coordinator::asked_to_stop() const noexcept {
 
 /// What the group gave or took since the last look, and tasks whose state has come meanwhile.
 status coordinator::follow_group() {
+  // No step of the tasks that go on meanwhile touches the stores of one that is not open yet.
+  if (not_migrated_) return discard(*std::exchange(not_migrated_, std::nullopt));
   auto event = member_->poll();
   if (!event) return tl::unexpected(event.error());
   switch (event->what) {
@@ -107,6 +111,14 @@ status coordinator::open_ready_tasks() {
       continue;
     }
     const auto smaller = smaller_.find(partition);
+    auto stores = bring_stores_up(context_, partition, migration_turn);
+    if (!stores && stores.error().code != errc::unavailable) return tl::unexpected(stores.error());
+    if (!stores || !stores->current) {
+      if (stores) not_migrated_ = std::move(stores->not_committed);
+      still.push_back(partition);
+      answered = false;
+      continue;
+    }
     auto made = task::create(context_, partition, smaller == smaller_.end() ? 0 : smaller->second);
     if (!made && made.error().code != errc::unavailable) return tl::unexpected(made.error());
     if (!made) {

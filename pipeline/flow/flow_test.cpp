@@ -55,7 +55,7 @@ class failing_log final : public forwarding_log {
   failing_log(log& behind, int failures) : forwarding_log(behind), failures_(failures) {}
 
   status commit(const epoch_changes& epoch) override {
-    if (failures_-- > 0) return fail(errc::io, "input/output error");
+    if (!epoch.produced.empty() && failures_-- > 0) return fail(errc::io, "input/output error");
     return forwarding_log::commit(epoch);
   }
 
@@ -374,7 +374,7 @@ TEST_F(FlowTest, RefusesAQuarantineKeyThatCanBeGuessed) {
 }
 
 TEST_F(FlowTest, RunsAnEpochAgainThatCouldNotBeCommitted) {
-  // The first commit finds the disk failing; everything since is thrown away and made again, once.
+  // The first commit of rows finds the disk failing; everything since is thrown away and made again, once.
   rig.flow(yaml("counted.avsc", "  tally: {plugin: counter, in: {events: events}}\n", "tally.out", "run: {commit_interval: 5ms, batch_rows: 4}\n"));
   std::vector<std::string> rows;
   for (int i = 0; i < 200; ++i) rows.push_back(event("e" + std::to_string(1'000 + i), i % 3 == 0 ? "ana" : "ben", i + 1));
