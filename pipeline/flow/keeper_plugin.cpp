@@ -8,7 +8,9 @@ namespace {
 
 namespace sp = sonder::plugin;
 
+#ifndef KEEPER_HAS_NO_MIGRATE
 std::string_view text_of(sp::bytes_view of) { return {reinterpret_cast<const char*>(of.data()), of.size()}; }
+#endif
 
 struct keeper_module {
   static sp::result<std::unique_ptr<keeper_module>> create(const sp::host&, const sp::module_args&) {

@@ -17,6 +17,9 @@ namespace {
 thread_local bool no_memory = false;
 }  // namespace
 
+// The compiler takes what it has inlined of one for a mismatch with what it has not of the other.
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+
 void* operator new(std::size_t size) {
   void* made = no_memory ? nullptr : std::malloc(size == 0 ? 1 : size);
   if (made == nullptr) throw std::bad_alloc();

@@ -113,7 +113,9 @@ TEST_F(StoreVersions, GoOnWithAMigrationThatWasKilledAnywhere) {
   for (bool done = false; !done; ++kills) {
     mortal_log on(rig.on(), kills == 0 ? 0 : 1, errc::fenced);
     done = rig.try_run_on(on).has_value();
-    if (!done) EXPECT_THAT(rig.records("out"), IsEmpty());
+    if (!done) {
+      EXPECT_THAT(rig.records("out"), IsEmpty());
+    }
     rig.reopen();
     ASSERT_LT(kills, 100);
   }

@@ -143,7 +143,9 @@ class unfenced_member final : public member {
   status restart() override { return in_->restart(); }
   std::string waits_for() const override { return in_->waits_for(); }
   restore_counts restored() const override { return in_->restored(); }
-  status commit_offsets(std::span<const consumed_offset> offsets) override { return in_->commit_offsets(offsets); }
+  status commit_offsets(std::span<const consumed_offset> offsets, std::string_view note) override {
+    return in_->commit_offsets(offsets, note);
+  }
 
  private:
   const std::string group_;

@@ -22,6 +22,7 @@
 #include "avro/json.h"
 #include "flow/schema_notes.h"
 #include "flow/services.h"
+#include "flow/store_names.h"
 #include "flow/worker.h"
 #include "log/embedded/embedded_log.h"
 
