@@ -176,6 +176,7 @@ struct confluent_registry::parts {
   std::unordered_map<std::string, std::int32_t> ids;            // by full JSON
   std::unordered_map<std::string, std::int32_t> under;          // subject, line end, full JSON
   std::unordered_map<std::string, std::int32_t> id_of_version;  // subject, line end, number
+  std::unordered_map<std::string, std::vector<std::pair<std::int32_t, schema_ptr>>> last_versions;
   refusals refused;
 
   [[nodiscard]] clock::time_point now() const { return options.now ? options.now() : clock::now(); }
@@ -611,7 +612,17 @@ result<schema_ptr> confluent_registry::by_id(std::int32_t id) {
 
 result<std::vector<std::pair<std::int32_t, schema_ptr>>> confluent_registry::versions(
     std::string_view subject) {
-  return parts_->versions_of(std::string(subject), parts_->deadline());
+  auto& p = *parts_;
+  std::string name(subject);
+  auto told = p.versions_of(name, p.deadline());
+  const std::lock_guard lock(p.mutex);
+  if (told) {
+    if (p.last_versions.size() < schemas_known_max) p.last_versions.insert_or_assign(std::move(name), *told);
+    return told;
+  }
+  const auto last = p.last_versions.find(name);
+  if (told.error().code != errc::unavailable || last == p.last_versions.end()) return told;
+  return last->second;
 }
 
 result<std::vector<std::string>> confluent_registry::subjects() {

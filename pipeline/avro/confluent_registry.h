@@ -68,6 +68,7 @@ class confluent_registry final : public schema_registry {
   /// is looked for under every subject, one after the other.
   [[nodiscard]] result<std::int32_t> id_of(const schema& of) override;
   [[nodiscard]] result<schema_ptr> by_id(std::int32_t id) override;
+  /// While the registry is silent, what it told this process last.
   [[nodiscard]] result<std::vector<std::pair<std::int32_t, schema_ptr>>> versions(
       std::string_view subject) override;
   [[nodiscard]] result<std::vector<std::string>> subjects() override;

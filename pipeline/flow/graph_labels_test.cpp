@@ -42,7 +42,7 @@ TEST(Labels, AnUntrustedDeclassificationCountsForNothing) {
             "    3:21: field \"subject_id\" of topic \"journal\": labelled direct_identifier\n"
             "    8:3: stage \"anonymise\" writes \"pseudonym\", which adds pseudonym (its "
             "\"pseudonymise\" is not trusted)\n"
-            "    and 1 finding more with this cause: what stage \"anonymise\" declares to take away "
+            "    and 4 findings more with this cause: what stage \"anonymise\" declares to take away "
             "is not in its \"trust\"");
 }
 
