@@ -8,21 +8,17 @@ namespace {
 
 namespace sp = sonder::plugin;
 
-#ifndef KEEPER_HAS_NO_MIGRATE
-std::string_view text_of(sp::bytes_view of) { return {reinterpret_cast<const char*>(of.data()), of.size()}; }
-#endif
-
 struct keeper_module {
   static sp::result<std::unique_ptr<keeper_module>> create(const sp::host&, const sp::module_args&) {
     return std::make_unique<keeper_module>();
   }
 #ifndef KEEPER_HAS_NO_MIGRATE
   sp::status migrate(const sp::old_entry& entry, const sp::replace_entry& replace) const {
-    if (text_of(entry.key) == "bad" || text_of(entry.value).starts_with("+")) return sp::status::fatal("no entry of version 1");
-    const auto number = std::stoi(std::string(text_of(entry.key)));
+    if (sp::as_text(entry.key) == "bad" || sp::as_text(entry.value).starts_with("+")) return sp::status::fatal("no entry of version 1");
+    const auto number = std::stoi(std::string(sp::as_text(entry.key)));
     if (number == 0) return {};
     const auto moved = std::to_string(10'000 + number + 1).substr(1);
-    replace(sp::as_bytes(moved), sp::as_bytes("+" + std::string(text_of(entry.value))));
+    replace(sp::as_bytes(moved), sp::as_bytes("+" + std::string(sp::as_text(entry.value))));
     return {};
   }
 #endif

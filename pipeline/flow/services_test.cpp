@@ -17,17 +17,14 @@ namespace {
 thread_local bool no_memory = false;
 }  // namespace
 
-// The compiler takes what it has inlined of one for a mismatch with what it has not of the other.
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
-
-void* operator new(std::size_t size) {
+[[gnu::noinline]] void* operator new(std::size_t size) {
   void* made = no_memory ? nullptr : std::malloc(size == 0 ? 1 : size);
   if (made == nullptr) throw std::bad_alloc();
   return made;
 }
 void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return no_memory ? nullptr : std::malloc(size == 0 ? 1 : size); }
-void operator delete(void* made) noexcept { std::free(made); }
-void operator delete(void* made, std::size_t) noexcept { std::free(made); }
+[[gnu::noinline]] void operator delete(void* made) noexcept { std::free(made); }
+[[gnu::noinline]] void operator delete(void* made, std::size_t) noexcept { std::free(made); }
 
 // What the contract says of services, as a plugin's side of the line sees it.
 namespace sonder {

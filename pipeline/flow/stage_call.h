@@ -66,7 +66,7 @@ struct stage_runner::call {
   instance_services* services = nullptr;
 
   static std::int32_t emit(void* ctx, std::uint32_t port, const std::int64_t* rows, std::int64_t count, ArrowArray* array) noexcept;
-  [[nodiscard]] std::int32_t keep(emission& made, const std::int64_t* rows, std::int64_t count);
+  [[nodiscard]] std::int32_t keep(emission& made, const std::int64_t* source_rows, std::int64_t n);
 };
 
 }  // namespace sonder

@@ -99,7 +99,7 @@ const sonder_plugin& stage_module::table() const noexcept { return stage_.librar
 
 // ---- One call ---------------------------------------------------------------------------------------------------------
 
-std::int32_t stage_runner::call::emit(void* ctx, std::uint32_t to_port, const std::int64_t* of_rows, std::int64_t rows_made,
+std::int32_t stage_runner::call::emit(void* ctx, std::uint32_t port, const std::int64_t* rows, std::int64_t count,
                                       ArrowArray* array) noexcept {
   auto& c = *static_cast<call*>(ctx);
   // On another thread, or after the call, nothing of `c` may be touched.
@@ -107,10 +107,10 @@ std::int32_t stage_runner::call::emit(void* ctx, std::uint32_t to_port, const st
     release(*array);
     return SONDER_FATAL;
   }
-  emission made{to_port, {}, *array};
+  emission made{port, {}, *array};
   array->release = nullptr;
   try {
-    return c.keep(made, of_rows, rows_made);
+    return c.keep(made, rows, count);
   } catch (const std::bad_alloc&) {
     c.services->broke("no memory left");
   } catch (const std::exception&) {
@@ -120,27 +120,26 @@ std::int32_t stage_runner::call::emit(void* ctx, std::uint32_t to_port, const st
   return SONDER_FATAL;
 }
 
-std::int32_t stage_runner::call::keep(emission& made, const std::int64_t* of_rows, std::int64_t rows_made) {
+std::int32_t stage_runner::call::keep(emission& made, const std::int64_t* source_rows, std::int64_t n) {
   auto& c = *this;
-  const auto to_port = made.port;
   const auto refuse = [&](std::string why) {
     release(made.array);
     if (c.violation.empty()) c.violation = std::move(why);
     return SONDER_FATAL;
   };
-  if (to_port >= c.of->outputs.size() || !c.of->outputs[to_port].emitted) return refuse("emit: no such emitting output");
-  if (rows_made < 0 || rows_made > emitted_rows_max - c.rows_emitted) return refuse("emit: more than 65536 rows in one call");
-  const auto& output = c.of->outputs[to_port];
-  if (auto ok = check_array(made.array, as_record(output.name, output.emits), rows_made); !ok) {
+  if (made.port >= c.of->outputs.size() || !c.of->outputs[made.port].emitted) return refuse("emit: no such emitting output");
+  if (n < 0 || n > emitted_rows_max - c.rows_emitted) return refuse("emit: more than 65536 rows in one call");
+  const auto& output = c.of->outputs[made.port];
+  if (auto ok = check_array(made.array, as_record(output.name, output.emits), n); !ok) {
     return refuse("emit: " + ok.error().message);
   }
-  made.rows.reserve(static_cast<std::size_t>(rows_made));
-  for (std::int64_t i = 0; i < rows_made; ++i) {
-    if (of_rows[i] < 0 || of_rows[i] >= c.count) return refuse("emit: a source row outside the batch");
-    made.rows.push_back(c.allowed->rows[static_cast<std::size_t>(c.first + of_rows[i])]);
+  made.rows.reserve(static_cast<std::size_t>(n));
+  for (std::int64_t i = 0; i < n; ++i) {
+    if (source_rows[i] < 0 || source_rows[i] >= c.count) return refuse("emit: a source row outside the batch");
+    made.rows.push_back(c.allowed->rows[static_cast<std::size_t>(c.first + source_rows[i])]);
   }
   c.emissions.push_back(std::move(made));
-  c.rows_emitted += rows_made;
+  c.rows_emitted += n;
   return SONDER_OK;
 }
 

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "flow/left_behind.h"
+#include "flow/store_names.h"
 #include "observe/log.h"
 #include "plugin/library.h"
 #include "plugin/plugin_call.h"
