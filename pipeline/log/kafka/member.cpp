@@ -25,6 +25,7 @@ constexpr milliseconds foreign_pause(200);
 constexpr milliseconds look_pause(100);
 constexpr milliseconds placement_pause(500);
 constexpr int line_notice = 6;  // syslog's
+constexpr milliseconds late_topic_max(3'000);  // for which a broker may not know yet of a topic that was just made
 constexpr milliseconds leave_max(8'000);  // librdkafka gives a coordinator five seconds to answer that a member leaves
 constexpr int leave_step_ms = 50;
 
@@ -228,13 +229,20 @@ status kafka_member::join(std::span<const topic_config> changelogs, local_state*
 status kafka_member::check_topics() {
   for (const auto& name : request_.topics) {
     const std::unique_ptr<rd_kafka_topic_t, topic_deleter> topic(rd_kafka_topic_new(client_->get(), name.c_str(), nullptr));
-    const rd_kafka_metadata_t* found = nullptr;
-    auto code = rd_kafka_metadata(client_->get(), 0, topic.get(), &found, static_cast<int>(options_.request_timeout.count()));
+    const auto until = steady_clock::now() + late_topic_max;
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
     std::int32_t partitions = 0;
-    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-      code = found->topic_cnt == 1 ? found->topics[0].err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
-      if (code == RD_KAFKA_RESP_ERR_NO_ERROR) partitions = found->topics[0].partition_cnt;
-      rd_kafka_metadata_destroy(found);
+    for (;;) {
+      const rd_kafka_metadata_t* found = nullptr;
+      code = rd_kafka_metadata(client_->get(), 0, topic.get(), &found, static_cast<int>(options_.request_timeout.count()));
+      if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        code = found->topic_cnt == 1 ? found->topics[0].err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+        if (code == RD_KAFKA_RESP_ERR_NO_ERROR) partitions = found->topics[0].partition_cnt;
+        rd_kafka_metadata_destroy(found);
+      }
+      const bool late = code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
+      if (!late || steady_clock::now() > until) break;
+      std::this_thread::sleep_for(foreign_pause);
     }
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) return client_->fail(code, "topic " + in_quotes(name));
     if (partitions == request_.partitions) continue;

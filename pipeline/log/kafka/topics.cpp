@@ -83,6 +83,8 @@ void differ(std::string& text, std::string_view what, const std::string& found,
   text.append(what).append(" ").append(found).append(" instead of ").append(asked);
 }
 
+constexpr std::chrono::milliseconds not_known_yet(50);  // until a broker is asked again
+
 std::string yes_no(bool is) {
   return is ? "yes" : "no";
 }
@@ -99,8 +101,15 @@ status topics::create(const topic_config& topic) {
     auto found = look_up(&topic.name);
     if (!found) return tl::unexpected(found.error());
     if (!found->empty()) {
-      SONDER_TRY(add_configs(*found));
-      return compare(topic, found->front());
+      const auto known = add_configs(*found);
+      if (known) {
+        remember(topic.name);
+        return compare(topic, found->front());
+      }
+      // Made by another worker a moment ago, and not by all brokers known yet.
+      if (known.error().code != errc::not_found || steady_clock::now() > until) return known;
+      std::this_thread::sleep_for(not_known_yet);
+      continue;
     }
     if (!options_.create_topics) {
       return fail(errc::not_found, place(topic.name) + " does not exist; make it with " +
@@ -108,14 +117,36 @@ status topics::create(const topic_config& topic) {
                                        " partitions, or set log.create_topics");
     }
     auto made = make(topic);
-    if (made) return wait_until_led(topic);
+    if (made) {
+      remember(topic.name);
+      return wait_until_led(topic);
+    }
     // Another worker was first, and this broker does not know yet.
     if (made.error().code != errc::exists || steady_clock::now() > until) return made;
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    std::this_thread::sleep_for(not_known_yet);
   }
 }
 
+void topics::remember(const std::string& topic) {
+  const std::lock_guard lock(known_mutex_);
+  there_.insert(topic);
+}
+
 result<topic_config> topics::describe(std::string_view topic) {
+  const auto until = steady_clock::now() + options_.request_timeout;
+  const auto seen = [&] {
+    const std::lock_guard lock(known_mutex_);
+    return there_.contains(topic);
+  }();
+  for (;;) {
+    auto found = describe_once(topic);
+    // The broker that is asked may be one that has come back, and is told of topics a moment later.
+    if (found || !seen || found.error().code != errc::not_found || steady_clock::now() > until) return found;
+    std::this_thread::sleep_for(not_known_yet);
+  }
+}
+
+result<topic_config> topics::describe_once(std::string_view topic) {
   const std::string name(topic);
   auto found = look_up(&name);
   if (!found) return tl::unexpected(found.error());

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +22,7 @@ class topics {
   /// As in the port. Also errc::not_found where the topic is missing and the configuration does not
   /// let us make it, and errc::exists where it has fewer replicas than asked for.
   [[nodiscard]] status create(const topic_config& topic);
+  /// errc::not_found; of a topic that `create` has answered for, only once `request_timeout` is over.
   [[nodiscard]] result<topic_config> describe(std::string_view topic);
   /// Without Kafka's own (`__consumer_offsets`, `__transaction_state`).
   [[nodiscard]] result<std::vector<topic_config>> all();
@@ -38,6 +40,9 @@ class topics {
     std::int32_t replicas = 0;  ///< of the partition that has fewest
     bool led = true;            ///< every partition has a leader
   };
+  /// `create` has made or found it: where a broker does not know it, that broker is late.
+  void remember(const std::string& topic);
+  [[nodiscard]] result<topic_config> describe_once(std::string_view topic);
   [[nodiscard]] result<std::vector<found_topic>> look_up(const std::string* only);
   [[nodiscard]] status add_configs(std::vector<found_topic>& to);
   [[nodiscard]] status make(const topic_config& topic);
@@ -53,6 +58,7 @@ class topics {
   client& asks_;
   std::mutex known_mutex_;
   std::map<std::string, std::int32_t, std::less<>> known_;  ///< guarded by known_mutex_
+  std::set<std::string, std::less<>> there_;                ///< guarded by known_mutex_
 };
 
 }  // namespace sonder::kafka
