@@ -321,11 +321,10 @@ result<state_footprint> broker_log::footprint_of_state(std::string_view group, s
   const topic_list_ptr first(rd_kafka_topic_partition_list_new(static_cast<int>(own->changelog_next.size())));
   for (const auto& [partition, next] : own->changelog_next)
     rd_kafka_topic_partition_list_add(first.get(), changelog.c_str(), partition)->offset = RD_KAFKA_OFFSET_BEGINNING;
-  const auto code = rd_kafka_offsets_for_times(asks_->get(), first.get(), static_cast<int>(footprint_wait_max.count()));
+  const int code = asks_->offsets_for_times(first.get(), footprint_wait_max);
   if (code != RD_KAFKA_RESP_ERR_NO_ERROR) return asks_->fail(code, "asking where changelog \"" + changelog + "\" begins");
   for (const auto& [partition, next] : own->changelog_next) {
     const auto* one = rd_kafka_topic_partition_list_find(first.get(), changelog.c_str(), partition);
-    if (one->err != RD_KAFKA_RESP_ERR_NO_ERROR) return asks_->fail(one->err, "asking where changelog \"" + changelog + "\" begins");
     sum.changelog_offsets += std::max<std::int64_t>(0, next - one->offset);
   }
   return sum;
