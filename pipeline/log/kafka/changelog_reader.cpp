@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "log/kafka/topic_list.h"
+
 namespace sonder::kafka {
 namespace {
 
@@ -12,9 +14,6 @@ namespace {
 constexpr std::chrono::milliseconds answer_max(1'000);
 constexpr int wait_ms = 100;
 
-struct list_deleter {
-  void operator()(rd_kafka_topic_partition_list_t* list) const { rd_kafka_topic_partition_list_destroy(list); }
-};
 struct queue_deleter {
   void operator()(rd_kafka_queue_t* queue) const { rd_kafka_queue_destroy(queue); }
 };
@@ -158,7 +157,7 @@ result<std::string> changelog_reader::cluster_id() {
 // Not by rd_kafka_query_watermark_offsets: its wait for a broker that has gone ends after minutes, whatever timeout it is given
 // (2.0.2).
 result<std::int64_t> changelog_reader::ask(client& of, const std::string& topic, std::int32_t partition, std::int64_t time) {
-  std::unique_ptr<rd_kafka_topic_partition_list_t, list_deleter> asked(rd_kafka_topic_partition_list_new(1));
+  topic_list_ptr asked(rd_kafka_topic_partition_list_new(1));
   auto* entry = rd_kafka_topic_partition_list_add(asked.get(), topic.c_str(), partition);
   entry->offset = time;
   const int code = of.offsets_for_times(asked.get(), answer_max);

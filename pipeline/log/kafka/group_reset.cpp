@@ -9,16 +9,12 @@
 #include <set>
 
 #include "log/kafka/local_state.h"
+#include "log/kafka/topic_list.h"
 
 namespace sonder::kafka {
 namespace {
 
 constexpr std::string_view mark_begins = "sonder-reset ";
-
-struct list_deleter {
-  void operator()(rd_kafka_topic_partition_list_t* list) const { rd_kafka_topic_partition_list_destroy(list); }
-};
-using list_ptr = std::unique_ptr<rd_kafka_topic_partition_list_t, list_deleter>;
 
 std::string in_quotes(std::string_view name) {
   return "\"" + std::string(name) + "\"";
@@ -76,7 +72,7 @@ status group_resetter::look() {
   for (const auto& one : to_.offsets) wanted.emplace(one.topic, one.partition);
   const auto asks = client::make(options_, {.role = client_role::query, .group = std::string(to_.group)});
   if (!asks) return tl::unexpected<error>(asks.error());
-  const list_ptr list(rd_kafka_topic_partition_list_new(static_cast<int>(wanted.size())));
+  const topic_list_ptr list(rd_kafka_topic_partition_list_new(static_cast<int>(wanted.size())));
   for (const auto& [topic, partition] : wanted) rd_kafka_topic_partition_list_add(list.get(), topic.c_str(), partition);
   auto code = rd_kafka_committed((*asks)->get(), list.get(), static_cast<int>(options_.request_timeout.count()));
   for (int i = 0; i < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; ++i) code = list->elems[i].err;

@@ -13,18 +13,12 @@
 #include "log/kafka/member.h"
 #include "log/kafka/notes.h"
 #include "log/kafka/reader.h"
+#include "log/kafka/topic_list.h"
 #include "log/kafka/topics.h"
 #include "log/kafka/writer.h"
 
 namespace sonder::kafka {
 namespace {
-
-struct topic_list_deleter {
-  void operator()(rd_kafka_topic_partition_list_t* of) const {
-    rd_kafka_topic_partition_list_destroy(of);
-  }
-};
-using topic_list_ptr = std::unique_ptr<rd_kafka_topic_partition_list_t, topic_list_deleter>;
 
 constexpr std::chrono::milliseconds footprint_wait_max(1'000);
 

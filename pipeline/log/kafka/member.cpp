@@ -14,6 +14,7 @@
 #include "log/kafka/client.h"
 #include "log/kafka/group_look.h"
 #include "log/kafka/placement.h"
+#include "log/kafka/topic_list.h"
 
 namespace sonder::kafka {
 namespace {
@@ -29,10 +30,6 @@ constexpr milliseconds late_topic_max(3'000);  // for which a broker may not kno
 constexpr milliseconds leave_max(8'000);  // librdkafka gives a coordinator five seconds to answer that a member leaves
 constexpr int leave_step_ms = 50;
 
-struct list_deleter {
-  void operator()(rd_kafka_topic_partition_list_t* list) const { rd_kafka_topic_partition_list_destroy(list); }
-};
-using list_ptr = std::unique_ptr<rd_kafka_topic_partition_list_t, list_deleter>;
 struct queue_deleter {
   void operator()(rd_kafka_queue_t* queue) const { rd_kafka_queue_destroy(queue); }
 };
@@ -279,7 +276,7 @@ status kafka_member::check_group() {
 }
 
 status kafka_member::subscribe() {
-  list_ptr topics(rd_kafka_topic_partition_list_new(static_cast<int>(request_.topics.size())));
+  topic_list_ptr topics(rd_kafka_topic_partition_list_new(static_cast<int>(request_.topics.size())));
   for (const auto& topic : request_.topics) rd_kafka_topic_partition_list_add(topics.get(), topic.c_str(), RD_KAFKA_PARTITION_UA);
   const auto code = rd_kafka_subscribe(client_->get(), topics.get());
   if (code != RD_KAFKA_RESP_ERR_NO_ERROR) return client_->fail(code, place() + ": cannot join");
@@ -359,7 +356,7 @@ result<group_event> kafka_member::take(rd_kafka_event_t* event) {
 }
 
 result<group_event> kafka_member::take_assigned(const rd_kafka_topic_partition_list_t* partitions) {
-  const list_ptr nothing_to_fetch(rd_kafka_topic_partition_list_new(0));
+  const topic_list_ptr nothing_to_fetch(rd_kafka_topic_partition_list_new(0));
   auto captured = current_metadata();
   auto text = text_of(captured.get());
   const auto generation = captured == nullptr ? -1 : generation_in(text);

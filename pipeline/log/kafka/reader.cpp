@@ -7,6 +7,8 @@
 #include <thread>
 #include <utility>
 
+#include "log/kafka/topic_list.h"
+
 namespace sonder::kafka {
 namespace {
 
@@ -14,13 +16,6 @@ constexpr std::size_t taken_at_once = 4096;  // messages out of librdkafka's que
 constexpr std::size_t worth_asking = 256;    // messages in it, for a queue to be looked after
 // Of an encoded header: two lengths.
 constexpr std::size_t header_overhead = 20;
-
-struct topic_list_deleter {
-  void operator()(rd_kafka_topic_partition_list_t* of) const {
-    rd_kafka_topic_partition_list_destroy(of);
-  }
-};
-using topic_list_ptr = std::unique_ptr<rd_kafka_topic_partition_list_t, topic_list_deleter>;
 
 std::string place(std::string_view topic, std::int32_t partition) {
   return std::string(topic) + "[" + std::to_string(partition) + "]";

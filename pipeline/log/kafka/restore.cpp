@@ -15,6 +15,7 @@
 
 #include "log/kafka/changelog_reader.h"
 #include "log/kafka/group_reset.h"
+#include "log/kafka/topic_list.h"
 
 namespace sonder::kafka {
 namespace {
@@ -26,10 +27,6 @@ constexpr int offsets_answer_max_ms = 500;  // an open transaction makes this qu
 constexpr milliseconds retry_pause(200);
 constexpr int standby_niceness = 10;
 constexpr int line_warning = 4;  // syslog's
-
-struct list_deleter {
-  void operator()(rd_kafka_topic_partition_list_t* list) const { rd_kafka_topic_partition_list_destroy(list); }
-};
 
 double seconds(steady_clock::duration of) {
   return std::chrono::duration<double>(of).count();
@@ -536,7 +533,7 @@ status group_restorer::bring(std::int32_t partition, std::uint64_t turn) {
 // Offsets that no open transaction can change any more: the brokers answer once markers of those that hold offsets of these
 // partitions are written (KIP-447).
 status group_restorer::wait_for_offsets(std::int32_t partition) {
-  std::unique_ptr<rd_kafka_topic_partition_list_t, list_deleter> asked(
+  topic_list_ptr asked(
       rd_kafka_topic_partition_list_new(static_cast<int>(topics_.size())));
   for (const auto& topic : topics_) rd_kafka_topic_partition_list_add(asked.get(), topic.c_str(), partition);
   auto code = rd_kafka_committed(member_.get(), asked.get(), offsets_answer_max_ms);

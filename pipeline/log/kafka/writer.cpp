@@ -7,24 +7,18 @@
 #include <random>
 
 #include "log/kafka/producer.h"
+#include "log/kafka/topic_list.h"
 
 namespace sonder::kafka {
 namespace {
 
 constexpr auto report_wait = std::chrono::seconds(1);  // for the report of a batch that made a transaction fail
 
-
 using std::chrono::milliseconds;
 
 // What a record of Kafka's format v2 and the batch around it take beside key, value and headers.
 constexpr std::size_t record_overhead = 100;
 
-struct topic_list_deleter {
-  void operator()(rd_kafka_topic_partition_list_t* of) const {
-    rd_kafka_topic_partition_list_destroy(of);
-  }
-};
-using topic_list_ptr = std::unique_ptr<rd_kafka_topic_partition_list_t, topic_list_deleter>;
 struct group_deleter {
   void operator()(rd_kafka_consumer_group_metadata_t* of) const {
     rd_kafka_consumer_group_metadata_destroy(of);
