@@ -4,6 +4,7 @@
 #include <exception>
 #include <thread>
 
+#include "flow/kept_offsets.h"
 #include "flow/patient_registry.h"
 #include "flow/services.h"
 #include "flow/start_wait.h"
@@ -111,6 +112,13 @@ status coordinator::open_ready_tasks() {
       continue;
     }
     const auto smaller = smaller_.find(partition);
+    const auto kept = check_offsets_kept(context_, partition);
+    if (!kept && kept.error().code != errc::unavailable) return kept;
+    if (!kept) {
+      still.push_back(partition);
+      answered = false;
+      continue;
+    }
     auto stores = bring_stores_up(context_, partition, migration_turn);
     if (!stores && stores.error().code != errc::unavailable) return tl::unexpected(stores.error());
     if (!stores || !stores->current) {

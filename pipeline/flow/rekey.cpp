@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "flow/kept_offsets.h"
 #include "flow/sink_writer.h"
 #include "observe/log.h"
 
@@ -63,6 +64,7 @@ result<std::unique_ptr<rekeyer>> rekeyer::open(const graph& flow, log& on, schem
     for (auto partition = task; partition < raw.partitions; partition += flow.partitions) {
       auto committed = on.committed_of(flow.options.name, raw.topic, partition);
       if (!committed) return tl::unexpected(committed.error());
+      if (*committed < 0) SONDER_TRY(check_forwarded_kept(flow, on, r, task, partition, lines));
       made->readings_.push_back(std::make_unique<reading>(
           reading{r, source_reader(flow, flow.rekeys[r], on, schemas, partition, lines), inner_bytes_max}));
       made->readings_.back()->of.seek(std::max<std::int64_t>(0, *committed));

@@ -193,10 +193,15 @@ class planner {
     }
   }
 
+  /// Where state stays, a worker refuses to begin without an offset, which may have expired, even at the same place.
+  [[nodiscard]] bool must_be_committed(const standing& input, std::size_t p) const {
+    return input.committed[p] < 0 && (keep_state_ || target_.to != reset_target::kind::earliest);
+  }
+
   void add_moves(const standing& input, const places& goes) {
     for (std::size_t p = 0; p < goes.size(); ++p) {
       const auto from = input.from(p);
-      if (!goes[p] || *goes[p] == from) continue;
+      if (!goes[p] || (*goes[p] == from && !must_be_committed(input, p))) continue;
       plan_.moves.push_back({input.of.topic, input.of.is, static_cast<std::int32_t>(p), from, *goes[p]});
       if (input.of.is != flow_input::kind::event) continue;
       plan_.records_again += std::max<std::int64_t>(0, from - *goes[p]);

@@ -55,8 +55,10 @@ class StoreVersions : public testing::Test {
   }
   /// As an epoch of an earlier plugin left it.
   void write(const std::string& store, const std::map<std::string, std::string>& entries) {
+    rig.give("events", {});
     epoch_changes epoch;
     epoch.group = "t";
+    epoch.consumed.push_back({"events", 0, 0});
     for (const auto& [key, value] : entries) epoch.state.push_back({store, 0, as_bytes(key), as_bytes(value)});
     ASSERT_TRUE(rig.on().commit(epoch));
   }

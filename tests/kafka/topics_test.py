@@ -213,6 +213,36 @@ sinks: {{out: tally.out}}
         self.place.run("run", self.config, "--until-idle", "--data-dir", self.place.folder / "state-1", "--set", "topics.journal.rekey_lost=skip")
         self.run_until_idle(1)
 
+    def test_a_group_whose_offsets_are_gone_is_not_counted_a_second_time(self):
+        self.flow(self.journal_and_consent("partitions: 4"))
+        self.kafka.create(f"{self.name}-journal", 4)
+        self.place.run("produce", "consent", "--config", self.config, "--event-time", "at", "--quiet",
+                       stdin=json.dumps({"subject_id": "ana", "purpose": PURPOSE, "decision": "granted", "at": 1_000}) + "\n")
+        self.write(f"{self.name}-journal", 4, CRASH / "event.avsc",
+                   [(b"ana", {"event_id": f"e{n}", "subject_id": "ana", "at": AT, "n": n, "wish": ""}, None) for n in range(3)])
+        self.assertEqual(self.run_until_idle(1)["records_out"], 3)
+        self.forget_offsets()
+        state = ("--data-dir", self.place.folder / "state-1")
+        # On another machine too, where all of the state is in the changelogs.
+        for folder in (state, ("--data-dir", self.place.folder / "state-2")):
+            refused = self.place.run("run", self.config, "--until-idle", *folder, expect=4).stderr
+            self.assertRegex(refused, rf'group "{self.name}" has no committed offset of topic "{self.name}-(journal|consent)", partition \d, '
+                                      r'and yet its state is there .*`sonder reset --to earliest`')
+        self.assertEqual(len(self.rows(f"{self.name}-out")), 3)
+        # The way out that keeps what was counted, and the one that counts anew.
+        self.place.run("reset", self.config, "--to", "latest", "--execute", *state)
+        self.assertEqual(self.run_until_idle(1)["records_out"], 0)
+        self.forget_offsets()
+        self.place.run("reset", self.config, "--to", "earliest", "--execute", *state)
+        self.assertEqual(self.run_until_idle(1)["records_out"], 3)
+        self.assertEqual(sorted(row["count"] for _, row in self.rows(f"{self.name}-out")), [1, 1, 2, 2, 3, 3])
+
+    def forget_offsets(self):
+        """As the brokers do once no worker has been there for offsets.retention.minutes."""
+        from confluent_kafka.admin import AdminClient
+        admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap})
+        admin.delete_consumer_groups([self.name], request_timeout=30)[self.name].result(60)
+
     def delete_before_end(self, topic, partition):
         from confluent_kafka import TopicPartition
         from confluent_kafka.admin import AdminClient
