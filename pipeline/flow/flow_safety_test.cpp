@@ -146,6 +146,29 @@ class FlowSafety : public testing::Test {
     return ended;
   }
 
+  /// Runs a worker for as long as `what` takes.
+  void run_while(const std::function<void()>& what) {
+    std::atomic<int> stop{0};
+    rig.options().until_idle = false;
+    rig.options().stop = &stop;
+    std::thread worker([&] {
+      const auto done = rig.try_run();
+      EXPECT_TRUE(done) << done.error().message;
+    });
+    what();
+    stop = 1;
+    worker.join();
+    rig.options().stop = nullptr;
+    rig.options().until_idle = true;
+  }
+
+  /// Waits until partition 0 of `topic` has so many records, and says whether it has just those.
+  bool comes_to(const std::string& topic, std::size_t count) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (rig.raw(topic, 0).size() < count && std::chrono::steady_clock::now() < until) std::this_thread::sleep_for(milliseconds(5));
+    return rig.raw(topic, 0).size() == count;
+  }
+
   flow_rig rig;
   std::string schemas;
   std::string event_schema = "event.avsc";
@@ -411,6 +434,30 @@ TEST_F(FlowSafety, IsIdleWhileOnlyAClockGoesOn) {
   ASSERT_TRUE(ended) << ended.error().message;
   EXPECT_EQ(ended->stopped_because, "idle");
   EXPECT_THAT(rig.records("out"), SizeIs(1));
+}
+
+TEST_F(FlowSafety, FiresTimersOfProcessingTimeOnceAndNotBeforeTheyAreDue) {
+  rig.file("echo.avsc", schema_of("echo", field_of("event_id", text_type) + "," + field_of("text", text_type)));
+  rig.flow(yaml("echo.avsc", "  hoard: {plugin: hoarder, in: {texts: events}}\n", "hoard.echoes", "run: {commit_interval: 5ms}\n"));
+  std::atomic<std::int64_t> now_ms{1'000'000};
+  rig.options().clock = [&] { return now_ms.load(); };
+  rig.give("events", {event("e1", "ana", 1, "alarm 1000500"), event("e2", "ben", 2, "alarm 1002000")});
+  run_while([&] {
+    // An alarm for just now shows that the clock was looked at, and that nothing else was due then.
+    now_ms = 1'000'499;
+    rig.give("events", {event("e3", "cleo", 3, "alarm 1000499")});
+    EXPECT_TRUE(comes_to("out", 1));
+    now_ms = 1'000'500;
+    EXPECT_TRUE(comes_to("out", 2));
+  });
+  // It stays set while no worker runs.
+  rig.reopen();
+  now_ms = 1'002'007;
+  run_while([&] { EXPECT_TRUE(comes_to("out", 3)); });
+  rig.run();
+  EXPECT_THAT(rig.records("out"), ElementsAre(R"({"event_id":"e1","text":"rang at 1000500"})",
+                                              R"({"event_id":"e2","text":"rang at 1002007"})",
+                                              R"({"event_id":"e3","text":"rang at 1000499"})"));
 }
 
 TEST_F(FlowSafety, MakesBatchesSmallerWhoseOutputsALogCannotTakeAtOnce) {

@@ -5,7 +5,8 @@
 
 // What a row's text asks of it: "keep N" puts N values of 1 MiB less a byte, "retry" asks for a retry of the row for ever, "retry N"
 // N times, "shout N" emits N rows of 1 MiB, "tick" sets a timer that sets itself again, "tock" one that fails,
-// "chime first" and "chime second" one each that emits a row with the event's id, at 10 and at 20, "cancel" answers that the call was given up.
+// "chime first" and "chime second" one each that emits a row with the event's id, at 10 and at 20, "alarm T" one of processing time
+// that emits a row with the event's id and the time at which it rang, "cancel" answers that the call was given up.
 namespace {
 
 namespace sp = sonder::plugin;
@@ -37,6 +38,9 @@ class hoarder {
       if (text == "tock") timers_.set(row, 0, 1, SONDER_EVENT_TIME, 1, {});
       if (text == "chime first") timers_.set(row, 1, 2, SONDER_EVENT_TIME, 10, sp::as_bytes(ids[row]));
       if (text == "chime second") timers_.set(row, 0, 2, SONDER_EVENT_TIME, 20, sp::as_bytes(ids[row]));
+      if (text.starts_with("alarm ")) {
+        timers_.set(row, 0, 3, SONDER_PROCESSING_TIME, std::stoll(std::string(text.substr(6))), sp::as_bytes(ids[row]));
+      }
       if (text == "tick") timers_.set(row, 0, 0, SONDER_PROCESSING_TIME, 1, {});
       if (!text.starts_with("keep ")) continue;
       const auto values = std::stoi(std::string(text.substr(5)));
@@ -45,15 +49,15 @@ class hoarder {
     return {};
   }
 
-  /// A clock that winds itself up again.
+  /// Chimes and alarms are heard once; the clock winds itself up again.
   sp::status fire(const sp::due_timers& due, sp::output& out) {
     std::vector<std::int64_t> chimes;
     auto& rows = echoes_.start();
     for (std::int64_t row = 0; row < due.rows(); ++row) {
-      if (due.tag(row) == 2) {
+      if (due.tag(row) >= 2) {
         const auto id = due.payload(row);
         rows.get<0>().append(std::string_view(reinterpret_cast<const char*>(id.data()), id.size()));
-        rows.get<1>().append("chime");
+        rows.get<1>().append(due.tag(row) == 2 ? "chime" : "rang at " + std::to_string(clock_.processing_time_ms()));
         rows.close();
         chimes.push_back(row);
         continue;

@@ -95,6 +95,30 @@ TEST(TestingHost, FiresTimersInTheirOrderWhenTimeReachesThem) {
   EXPECT_EQ(h.advance_event_time_ms(600).emitted.size(), 1U);
 }
 
+TEST(TestingHost, FiresTimersOfProcessingTimeWhenTheClockReachesThemAndNotBefore) {
+  host h(plugin("counter"), config(R"({"idle_ms":100,"idle_by":"processing_time"})"));
+  h.set_processing_time_ms(1'000);
+  ASSERT_TRUE(h.process("events", {event("ben", 5)}).ok());
+  h.set_processing_time_ms(1'050);
+  ASSERT_TRUE(h.process("events", {event("ana", 5)}).ok());
+  EXPECT_THAT(h.advance_event_time_ms(1'000'000).emitted, IsEmpty())
+      << "event time is another clock";
+  EXPECT_THAT(h.advance_processing_time_ms(1'099).emitted, IsEmpty());
+  EXPECT_EQ(h.timers_waiting(), 2U);
+  const auto first = h.advance_processing_time_ms(1'100);
+  ASSERT_TRUE(first.ok()) << first.message;
+  ASSERT_EQ(first.emitted.size(), 1U);
+  EXPECT_EQ(first.emitted[0].port, "idle");
+  EXPECT_EQ(first.emitted[0].json, R"({"subject_id":"ben","since_ms":1000})");
+  EXPECT_THAT(h.advance_processing_time_ms(1'000).emitted, IsEmpty())
+      << "the clock never goes back";
+  EXPECT_EQ(h.processing_time_ms(), 1'100);
+  const auto second = h.advance_processing_time_ms(2'000);
+  ASSERT_EQ(second.emitted.size(), 1U);
+  EXPECT_EQ(second.emitted[0].json, R"({"subject_id":"ana","since_ms":1050})");
+  EXPECT_EQ(h.timers_waiting(), 0U);
+}
+
 TEST(TestingHost, KeepsStoresAndForgetsTheInstanceWhenThereIsANewOne) {
   host h(plugin("counter"));
   ASSERT_TRUE(h.process("events", {event("ana", 1)}).ok());

@@ -24,6 +24,8 @@ struct counter_module {
     auto made = std::make_unique<counter_module>();
     made->milestone = config.at("milestone").get<std::int64_t>();
     made->idle_ms = config.at("idle_ms").get<std::int64_t>();
+    made->idle_by =
+        config.at("idle_by") == "event_time" ? SONDER_EVENT_TIME : SONDER_PROCESSING_TIME;
     host.log().info("counter is ready");
     return made;
   }
@@ -38,12 +40,17 @@ struct counter_module {
 
   std::int64_t milestone = 1;
   std::int64_t idle_ms = 0;
+  sonder_time_kind idle_by = SONDER_EVENT_TIME;
 };
 
 class counter {
  public:
   counter(const counter_module& module, const sp::host& host)
-      : module_(module), counts_(host.store(0)), timers_(host.timers()), metrics_(host.metrics()) {}
+      : module_(module),
+        counts_(host.store(0)),
+        timers_(host.timers()),
+        metrics_(host.metrics()),
+        clock_(host.clock()) {}
   static sp::result<std::unique_ptr<counter>> create(const counter_module& module,
                                                      const sp::host& host) {
     return std::make_unique<counter>(module, host);
@@ -71,9 +78,11 @@ class counter {
         milestone_rows_.push_back(row);
       }
       if (module_.idle_ms > 0) {
-        const auto since = times[static_cast<std::size_t>(row)];
+        const auto since = module_.idle_by == SONDER_EVENT_TIME
+                               ? times[static_cast<std::size_t>(row)]
+                               : clock_.processing_time_ms();
         const auto payload = std::string(subject);
-        timers_.set(row, timer_idle, 0, SONDER_EVENT_TIME, since + module_.idle_ms,
+        timers_.set(row, timer_idle, 0, module_.idle_by, since + module_.idle_ms,
                     sp::as_bytes(payload));
       }
     }
@@ -101,6 +110,7 @@ class counter {
   sp::store counts_;
   sp::timers timers_;
   sp::metrics metrics_;
+  sp::clock clock_;
   sp::column<sp::build::int64> count_;
   sp::column<sp::build::record<sp::build::utf8, sp::build::int64>> milestones_;
   sp::column<sp::build::record<sp::build::utf8, sp::build::int64>> idle_;
