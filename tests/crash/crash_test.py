@@ -7,6 +7,7 @@ random time. A last one runs to the end. Then:
     count that the stage `tally` keeps in its store numbers the subject's entries 1, 2, 3 ... without gap or repeat;
   - each row that `remind` asked to have again was offered as often as it asked, and came out, or was buried, once;
   - each fifth entry of a subject emitted one row, and each timer whose time came in its partition fired once; the others are set;
+  - so did each alarm that the workers' own clock has reached, while one of them ran or between two;
   - each third seed has a journal that is keyed by another rule than the flow's, and whose events wish for nothing;
   - the stores, with timers and parked rows, and the consumed offsets equal those of one run that nothing disturbed.
 SONDER_CRASH_SEEDS (default 200) says how many seeds, SONDER_CRASH_SEED the first. A failing seed is printed and reproduces.
@@ -16,9 +17,12 @@ import collections, json, os, random, shutil, subprocess, sys, tempfile, time
 BUILD = os.environ["SONDER_BUILD_DIR"]
 SOURCE = os.environ["SONDER_SOURCE_DIR"]
 WORKER = os.path.join(BUILD, "tests", "crash_worker")
-STEPS = ["begin", "assigned", "written", "visible"]
+STEPS = ["begin", "assigned", "written", "visible"]  # of maintenance, in which no epoch takes part: embedded_log_crash_test
 FLOW, REKEYED = (os.path.join(SOURCE, "tests", "crash", name) for name in ("flow.yaml", "rekey_flow.yaml"))
+SEEDS_FOR_EACH_STEP = 10 * len(STEPS)
 ATTEMPTS_MAX, MILESTONE = 4, 5  # as in flow.yaml
+# What workers take for the time, in ms, when they start: `finish` comes an hour later.
+RUN_CLOCK, FINISH_CLOCK = 1_000_000, 1_000_000 + 3_600_000
 
 
 def worker(*args, check=True):
@@ -57,7 +61,11 @@ def make_wish(rng):
         return f"retry {rng.randint(1, ATTEMPTS_MAX - 1)}"
     if kind < 0.025:
         return "retry"  # for ever: it is buried after the last attempt
-    return f"remind {rng.randint(0, 1500)}" if kind < 0.15 else ""
+    if kind < 0.15:
+        return f"remind {rng.randint(0, 1500)}"
+    if kind < 0.2:  # mostly in the time of the workers that are killed
+        return f"alarm {RUN_CLOCK + rng.choice([rng.randint(0, 60), rng.randint(0, 60), 1_800_000, 1_000_000_000])}"
+    return ""
 
 
 def lines(text):
@@ -114,14 +122,17 @@ def check_reminders(seed, events, expected, topics, timers):
     for e in events:
         ends[partition[e["event_id"]]] = e["at"]
     wished = [(e["event_id"], e["at"] + int(e["wish"][7:])) for e in expected if e["wish"].startswith("remind")]
-    due = sorted((i, at) for i, at in wished if at <= ends[partition[i]])
+    alarms = [(e["event_id"], int(e["wish"][6:])) for e in expected if e["wish"].startswith("alarm")]
+    due = sorted([(i, at) for i, at in wished if at <= ends[partition[i]]] + [(i, at) for i, at in alarms if at <= FINISH_CLOCK])
     fired = sorted((r["value"]["event_id"], r["value"]["at_ms"]) for r in topics.get("reminders", []))
     assert fired == due, f"seed {seed}: {len(fired)} timers fired, {len(due)} were due"
     waiting = sorted(value.decode() for key, value in timers.items() if key.startswith(b"t"))
-    assert waiting == sorted(i for i, at in wished if at > ends[partition[i]]), f"seed {seed}: timers that are set still"
+    assert waiting == sorted([i for i, at in wished if at > ends[partition[i]]] + [i for i, at in alarms if at > FINISH_CLOCK]), \
+        f"seed {seed}: timers that are set still"
 
 
-def one_seed(seed, folder):
+def one_seed(seed, folder, killed):
+    """Adds to `killed`, by the step at which a worker died."""
     rng = random.Random(seed)
     flow = REKEYED if seed % 3 == 0 else FLOW
     events, agreed = make_input(rng, folder, flow == FLOW)
@@ -129,32 +140,36 @@ def one_seed(seed, folder):
     worker("prepare", flow, base, os.path.join(folder, "events.jsonl"), os.path.join(folder, "consents.jsonl"))
     shutil.copytree(base, data)
     shutil.copytree(base, calm)
-    kills = 0
     for _ in range(rng.randint(1, 4)):
-        if rng.random() < 0.7:
-            died = worker("run", flow, data, STEPS[seed % len(STEPS)], str(rng.randint(1, 8)), check=False).returncode
+        step = STEPS[seed % len(STEPS)] if rng.random() < 0.7 else "at random"
+        if step != "at random":
+            died = worker("run", flow, data, str(RUN_CLOCK), step, str(rng.randint(1, 8)), check=False).returncode
         else:
-            process = subprocess.Popen([WORKER, "run", flow, data], stderr=subprocess.DEVNULL)
+            process = subprocess.Popen([WORKER, "run", flow, data, str(RUN_CLOCK)], stderr=subprocess.DEVNULL)
             time.sleep(rng.random() * 0.2)
             process.kill()
             died = process.wait()
         assert died in (0, -9), f"seed {seed}: a worker ended with {died}"
-        kills += died == -9
-    check(seed, events, agreed, lines(worker("finish", flow, data).stdout), lines(worker("finish", flow, calm).stdout))
-    return kills
+        killed[step] += died == -9
+    finished = [lines(worker("finish", flow, folder, str(FINISH_CLOCK)).stdout) for folder in (data, calm)]
+    check(seed, events, agreed, *finished)
 
 
 def main():
     first, count = int(os.environ.get("SONDER_CRASH_SEED", "1")), int(os.environ.get("SONDER_CRASH_SEEDS", "200"))
-    kills = 0
+    killed = collections.Counter()
     for seed in range(first, first + count):
         with tempfile.TemporaryDirectory(prefix="sonder-crash-") as folder:
-            kills += one_seed(seed, folder)
+            one_seed(seed, folder, killed)
         if sys.stderr.isatty():
-            print(f"\rseed {seed}, {kills} kills", end="", file=sys.stderr)
+            print(f"\rseed {seed}, {killed.total()} kills", end="", file=sys.stderr)
     # A schedule that never kills would prove nothing.
-    assert kills >= max(1, count // 4), f"only {kills} kills in {count} seeds"
-    print(f"crash: {count} seeds from {first}, {kills} workers killed, every effect once, state equal to an undisturbed run")
+    assert killed.total() >= max(1, count // 4), f"only {killed.total()} kills in {count} seeds"
+    if count >= SEEDS_FOR_EACH_STEP:
+        assert all(killed[step] for step in STEPS), f"a step at which no worker died: {dict(killed)}"
+    told = ", ".join(f"{n} {step}" if step == "at random" else f"{n} at {step}" for step, n in sorted(killed.items()))
+    print(f"crash: {count} seeds from {first}, {killed.total()} workers killed ({told}), every effect once, "
+          "state equal to an undisturbed run")
 
 
 if __name__ == "__main__":

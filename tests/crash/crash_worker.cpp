@@ -1,20 +1,25 @@
 // One worker process of the crash test: prepares a data folder, runs a flow on it until idle, or dies at a named step of a commit.
 //
 //   crash_worker prepare FLOW.yaml DATA EVENTS.jsonl CONSENTS.jsonl
-//   crash_worker run FLOW.yaml DATA [STEP COUNT]     dies by SIGKILL the COUNTth time that a write reaches STEP
-//   crash_worker finish FLOW.yaml DATA               runs it to the end and tells what there is then: events, outputs, state and offsets
-//                                                    as JSON lines, in one order
+//   crash_worker run FLOW.yaml DATA CLOCK [STEP COUNT]   dies by SIGKILL the COUNTth time that a write reaches STEP
+//   crash_worker finish FLOW.yaml DATA CLOCK             runs it to the end and tells what there is then: events, outputs, state and
+//                                                        offsets as JSON lines, in one order
+//
+// CLOCK is the time, in ms, at which it starts by its own clock.
 
 #include <signal.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
+#include <exception>
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
+#include <thread>
 
 #include "avro/decode_plan.h"
 #include "avro/encode_plan.h"
@@ -23,6 +28,7 @@
 #include "flow/schema_notes.h"
 #include "flow/services.h"
 #include "flow/store_names.h"
+#include "flow/timers.h"
 #include "flow/worker.h"
 #include "log/embedded/embedded_log.h"
 
@@ -105,13 +111,61 @@ int prepare(const graph& flow, const std::string& data, const std::string& event
   return 0;
 }
 
-int run(std::shared_ptr<const graph> flow, const std::string& data, const std::string& step, int count) {
+std::function<std::int64_t()> clock_from(std::int64_t start_ms) {
+  const auto began = std::chrono::steady_clock::now();
+  return [=] {
+    return start_ms + std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began).count();
+  };
+}
+
+int run(std::shared_ptr<const graph> flow, const std::string& data, std::int64_t clock_ms, const std::string& step, int count) {
   auto on = open(data, step, count);
   worker_options options;
   options.until_idle = true;
+  options.clock = clock_from(clock_ms);
   const auto summary = must(run_worker(std::move(flow), *on, options));
   if (!summary.unbalanced.empty()) throw std::runtime_error("counts do not balance at " + summary.unbalanced[0]);
   return 0;
+}
+
+/// Whether a timer of the worker's clock is due at `now_ms` and has not fired, as far as epochs are committed.
+bool alarm_due(const graph& flow, embedded_log& on, std::int64_t now_ms) {
+  std::vector<due_timer> due;
+  for (const auto& stage : flow.stages) {
+    for (const auto& name : store_names(stage)) {
+      for (std::int32_t p = 0; p < flow.partitions && name == stage.options.name + ".~timers"; ++p) {
+        keyed_store store(on, flow.options.name, name, p, {});
+        must(timer_table(store).due(SONDER_PROCESSING_TIME, now_ms, 1, due));
+      }
+    }
+  }
+  return !due.empty();
+}
+
+/// Runs until no such timer is due: who leaves when idle does not wait for a clock.
+void ring_alarms(std::shared_ptr<const graph> flow, const std::string& data, std::int64_t clock_ms) {
+  constexpr auto patience = std::chrono::seconds(60);
+  auto on = open(data, "", 0);
+  std::atomic<int> stop{0};
+  worker_options options;
+  options.clock = clock_from(clock_ms);
+  options.stop = &stop;
+  std::exception_ptr failed;
+  std::jthread bell([&] {
+    try {
+      const auto until = std::chrono::steady_clock::now() + patience;
+      while (alarm_due(*flow, *on, clock_ms)) {
+        if (std::chrono::steady_clock::now() > until) throw std::runtime_error("a timer that is due does not fire");
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+    } catch (...) {
+      failed = std::current_exception();
+    }
+    stop = 1;
+  });
+  must(run_worker(flow, *on, options));
+  bell.join();
+  if (failed) std::rethrow_exception(failed);
 }
 
 void dump_topic(embedded_log& on, schema_registry& schemas, const topic_options& topic) {
@@ -183,12 +237,14 @@ int main(int argc, char** argv) {
   using namespace sonder;
   const std::vector<std::string> args(argv + 1, argv + argc);
   try {
-    if (args.size() < 3) throw std::runtime_error("usage: crash_worker prepare|run|finish FLOW DATA ...");
+    if (args.size() < 4) throw std::runtime_error("usage: crash_worker prepare|run|finish FLOW DATA ...");
     auto flow = load_flow(args[1]);
     if (args[0] == "prepare" && args.size() == 5) return prepare(*flow, args[2], args[3], args[4]);
-    if (args[0] == "run") return run(flow, args[2], args.size() > 4 ? args[3] : "", args.size() > 4 ? std::stoi(args[4]) : 0);
+    const auto clock_ms = std::stoll(args[3]);
+    if (args[0] == "run") return run(flow, args[2], clock_ms, args.size() > 5 ? args[4] : "", args.size() > 5 ? std::stoi(args[5]) : 0);
     if (args[0] == "finish") {
-      run(flow, args[2], "", 0);
+      run(flow, args[2], clock_ms, "", 0);
+      ring_alarms(flow, args[2], clock_ms);
       return dump(*flow, args[2]);
     }
     throw std::runtime_error("unknown command " + args[0]);

@@ -1,6 +1,6 @@
 // What an event's `wish` asks for: "retry N" that the row be offered again N times, "retry" for ever, "remind N" a row of its own when
-// event time is N ms further. What is asked for has a timer, a count or a parked row of its own, so that the outcome does not depend
-// on how rows fall into batches and epochs.
+// event time is N ms further, "alarm T" one when the worker's clock comes to T. What is asked for has a timer, a count or a parked row
+// of its own, so that the outcome does not depend on how rows fall into batches and epochs.
 
 #include <string>
 #include <string_view>
@@ -37,6 +37,9 @@ class reminder {
       } else if (wish.starts_with(remind)) {
         const auto at_ms = times[static_cast<std::size_t>(row)] + number_of(wish, remind);
         timers_.set(row, 0, static_cast<std::uint64_t>(places[row]), SONDER_EVENT_TIME, at_ms, sp::as_bytes(ids[row]));
+      } else if (wish.starts_with(alarm)) {
+        const auto at_ms = number_of(wish, alarm);
+        timers_.set(row, 1, static_cast<std::uint64_t>(places[row]), SONDER_PROCESSING_TIME, at_ms, sp::as_bytes(ids[row]));
       }
     }
     return {};
@@ -56,7 +59,7 @@ class reminder {
   }
 
  private:
-  static constexpr std::string_view retry = "retry", remind = "remind";
+  static constexpr std::string_view retry = "retry", remind = "remind", alarm = "alarm";
 
   static std::int64_t number_of(std::string_view wish, std::string_view word) {
     return wish.size() > word.size() ? std::stoll(std::string(wish.substr(word.size() + 1))) : INT64_MAX;

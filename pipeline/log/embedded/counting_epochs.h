@@ -36,15 +36,19 @@ class acknowledged_epochs {
   std::atomic<std::int64_t>* count_;
 };
 
+/// What the topic "tail" keeps of its newest records, at least.
+inline constexpr std::int64_t tail_bytes_kept = 20'000;
+
 inline status create_counting_topics(log& on) {
   SONDER_TRY(on.create_topic({.name = "in"}));
   SONDER_TRY(on.create_topic({.name = "out", .partitions = 2}));
+  SONDER_TRY(on.create_topic({.name = "tail", .retention_bytes = tail_bytes_kept}));
   return on.create_topic({.name = "table", .compacted = true, .tombstone_ms = 0});
 }
 
-/// Epoch n of a worker that counts: it takes input n, puts n to one of two partitions and to a
-/// compacted topic, and has counted to n + 1. What should be there after n epochs follows from n
-/// alone.
+/// Epoch n of a worker that counts: it takes input n, puts n to one of two partitions, to a topic
+/// that keeps only so many bytes and to a compacted one, and has counted to n + 1. What should be
+/// there after n epochs follows from n alone.
 inline status run_counting_epoch(log& on, std::int64_t n) {
   const std::string number = std::to_string(n), count = std::to_string(n + 1),
                     slot = std::to_string(n % 50);
@@ -52,7 +56,8 @@ inline status run_counting_epoch(log& on, std::int64_t n) {
   auto table = batch_of({{slot, n % 7 == 0 ? std::nullopt : std::optional(number)}});
   epoch_changes epoch;
   epoch.group = "app";
-  epoch.produced = {{"out", static_cast<std::int32_t>(n % 2), &out}, {"table", 0, &table}};
+  epoch.produced = {
+      {"out", static_cast<std::int32_t>(n % 2), &out}, {"tail", 0, &out}, {"table", 0, &table}};
   epoch.consumed = {{"in", 0, n + 1}};
   epoch.state = {{"count", 0, as_bytes("n"), as_bytes(count)},
                  {"slots", 0, as_bytes(slot), as_bytes(number)}};

@@ -63,8 +63,40 @@ class EmbeddedLogCrash : public log_test {
       EXPECT_EQ(expected, n % 2 == partition ? n : n + 1) << "partition " << partition;
     }
     check_table(n);
+    check_tail(n);
+    must(log_->maintain());
+    check_table(n);
+    EXPECT_LT(check_tail(n), tail_bytes_kept + record_bytes_max);
     log_.reset();
     return n;
+  }
+
+  // What is left of a topic that keeps so many bytes is its newest records, each of them, and what
+  // was removed stays so. Answers how many bytes of values there are.
+  std::int64_t check_tail(std::int64_t n) {
+    const auto range = log_->offsets("tail", 0);
+    EXPECT_EQ(range->end, n);
+    EXPECT_GE(range->first, tail_start_) << "removed records are there again";
+    tail_start_ = range->first;
+    std::int64_t expected = range->first;
+    std::int64_t bytes = 0;
+    record_block block;
+    for (std::int64_t at = range->first;; at = block.next_offset) {
+      must(log_->fetch("tail", 0, at, {}, block));
+      if (block.records.empty()) break;
+      for (const auto& record : block.records) {
+        EXPECT_EQ(as_text(record.key), std::to_string(expected));
+        EXPECT_EQ(record.value.size(), static_cast<std::size_t>(expected % 3000));
+        bytes += static_cast<std::int64_t>(record.value.size());
+        ++expected;
+      }
+    }
+    EXPECT_EQ(expected, n);
+    if (range->first > 0) {
+      EXPECT_GE(bytes + batch_overhead_max * (n - range->first), tail_bytes_kept)
+          << "more is removed than may be";
+    }
+    return bytes;
   }
 
   // The compacted topic, read to its end, says what the store says.
@@ -91,13 +123,17 @@ class EmbeddedLogCrash : public log_test {
     EXPECT_EQ(table, expected);
     EXPECT_EQ(log_->offsets("table", 0)->end, n);
   }
+
+  static constexpr std::int64_t record_bytes_max = 3000;
+  static constexpr std::int64_t batch_overhead_max = 200;  // of one record in a batch of its own
+  std::int64_t tail_start_ = 0;
 };
 
 TEST_F(EmbeddedLogCrash, LeavesWholeEpochsWhereverItIsKilled) {
   const char* given = std::getenv("SONDER_CRASH_SEEDS");
   const unsigned seeds = given != nullptr ? static_cast<unsigned>(std::atoi(given)) : 200;
-  const std::vector<std::string> steps = {"",        "begin",   "assigned",
-                                          "written", "visible", "compaction"};
+  const std::vector<std::string> steps = {"",        "begin",      "assigned", "written",
+                                          "visible", "compaction", "retention"};
   std::set<std::string> died_at;
   for (unsigned seed = 1; seed <= seeds && !HasFailure(); ++seed) {
     std::mt19937 random(seed);
@@ -110,6 +146,7 @@ TEST_F(EmbeddedLogCrash, LeavesWholeEpochsWhereverItIsKilled) {
     if (seed % 40 == 1) {  // from an empty folder now and then
       std::filesystem::remove_all(folder_);
       std::filesystem::create_directory(folder_);
+      tail_start_ = 0;
     }
     acknowledged_epochs told(folder_ / "acknowledged");
     const int writes = static_cast<int>(random() % 40) + 1;
