@@ -2,11 +2,13 @@
 // The log is memory that hands out one block again and again, so that only the host is timed.
 
 #include <benchmark/benchmark.h>
+#include <time.h>
 
-#include <chrono>
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <stdexcept>
+#include <vector>
 
 #include "avro/decode_plan.h"
 #include "avro/encode_plan.h"
@@ -87,81 +89,144 @@ struct bench_flow {
   schema_ptr event_schema, out_schema;
 };
 
-void run_flow(benchmark::State& state, const std::string& stages, const std::string& last) {
-  bench_flow of(stages, last);
-  endless_log endless(of.values, INT64_MAX);
-  task_context context;
-  must(start_tasks(context, std::make_shared<const graph>(of.rig.checked()), endless, *of.schemas, of.rig.options()));
-  const auto one = must(task::create(context, 0));
-  std::int64_t steps = 0;
-  for (auto _ : state) {
-    if (must(one->step()) != step_outcome::progressed) throw std::runtime_error("nothing to do");
-    if (++steps % 64 == 0) {
-      one->seal();
-      one->committed();
+constexpr int batch_records = 256;
+constexpr int epoch_batches = 64;
+constexpr auto one_stage = "  a: {plugin: passthrough, in: {in: events}}\n";
+constexpr auto three_stages =
+    "  a: {plugin: passthrough, in: {in: events}}\n  b: {plugin: passthrough, in: {in: a.out}}\n"
+    "  c: {plugin: passthrough, in: {in: b.out}}\n";
+constexpr auto three_of_which_one_refuses =
+    "  a: {plugin: passthrough, in: {in: events}}\n  b: {plugin: dropper, in: {in: a.out}, config: {every: 10}}\n"
+    "  c: {plugin: passthrough, in: {in: b.out}}\n";
+
+/// The host with some stages, a batch at a time.
+class hosted {
+ public:
+  hosted(const std::string& stages, const std::string& last) : of_(stages, last), endless_(of_.values, INT64_MAX) {
+    must(start_tasks(context_, std::make_shared<const graph>(of_.rig.checked()), endless_, *of_.schemas, of_.rig.options()));
+    task_ = must(task::create(context_, 0));
+  }
+
+  void batch() {
+    if (must(task_->step()) != step_outcome::progressed) throw std::runtime_error("nothing to do");
+    if (++steps_ % epoch_batches == 0) {
+      task_->seal();
+      task_->committed();
     }
   }
-  state.SetItemsProcessed(state.iterations() * 256);
-}
+
+ private:
+  bench_flow of_;
+  endless_log endless_;
+  task_context context_;
+  decltype(must(task::create(context_, 0))) task_;
+  std::int64_t steps_ = 0;
+};
 
 /// What remains if the host is taken away: the same plans over the same records and columns.
-void decode_and_encode(benchmark::State& state) {
-  bench_flow of("  a: {plugin: passthrough, in: {in: events}}\n", "a.out");
-  std::vector<std::string> wanted;
-  for (const auto& f : of.out_schema->fields) wanted.push_back(f.name);
-  const auto decode = must(decode_plan::compile(*of.event_schema, *of.event_schema, wanted));
-  const auto encode = must(encode_plan::compile(*of.out_schema, decode.fields()));
-  columns rows{decode.fields()};
-  row_encoder encoder(encode);
-  record_batch_builder batch;
-  buffer value;
-  std::size_t at = 0;
-  std::int64_t batches = 0;
-  for (auto _ : state) {
-    rows.clear();
-    for (int i = 0; i < 256; ++i) {
-      if (decode.decode(parse_frame(as_bytes(of.values[at]))->body, rows)) throw std::runtime_error("cannot decode");
-      at = (at + 1) % of.values.size();
+class unhosted {
+ public:
+  explicit unhosted(bool a_tenth_refused) : of_(one_stage, "a.out"), a_tenth_refused_(a_tenth_refused) {}
+
+  void batch() {
+    rows_.clear();
+    for (int i = 0; i < batch_records; ++i) {
+      if (decode_.decode(parse_frame(as_bytes(of_.values[at_]))->body, rows_)) throw std::runtime_error("cannot decode");
+      at_ = (at_ + 1) % of_.values.size();
     }
     std::vector<const ArrowArray*> arrays;
-    for (std::size_t i = 0; i < rows.size(); ++i) arrays.push_back(&rows[i].lend());
-    encoder.bind(arrays);
-    for (int i = 0; i < 256; ++i) {
+    for (std::size_t i = 0; i < rows_.size(); ++i) arrays.push_back(&rows_[i].lend());
+    encoder_.bind(arrays);
+    for (int i = 0; i < batch_records; ++i) {
       // As many as the flow's sink gets: a tenth is refused there.
-      if (i % 10 == 9 && state.range(0) == 1) continue;
-      value.clear();
-      append_frame(1, value);
-      if (encoder.encode(i, value)) throw std::runtime_error("cannot encode");
-      const bytes_view bytes{value.data(), value.size()};
+      if (i % 10 == 9 && a_tenth_refused_) continue;
+      value_.clear();
+      append_frame(1, value_);
+      if (encoder_.encode(i, value_)) throw std::runtime_error("cannot encode");
+      const bytes_view bytes{value_.data(), value_.size()};
       const auto key = bytes_at(*arrays[0], i);
-      batch.append(1, &key, &bytes, {});
+      made_.append(1, &key, &bytes, {});
     }
-    if (++batches % 64 == 0) batch.clear();
+    if (++batches_ % epoch_batches == 0) made_.clear();
   }
-  state.SetItemsProcessed(state.iterations() * 256);
+
+ private:
+  std::vector<std::string> names() const {
+    std::vector<std::string> all;
+    for (const auto& f : of_.out_schema->fields) all.push_back(f.name);
+    return all;
+  }
+
+  bench_flow of_;
+  bool a_tenth_refused_;
+  decode_plan decode_ = must(decode_plan::compile(*of_.event_schema, *of_.event_schema, names()));
+  encode_plan encode_ = must(encode_plan::compile(*of_.out_schema, decode_.fields()));
+  columns rows_{decode_.fields()};
+  row_encoder encoder_{encode_};
+  record_batch_builder made_;
+  buffer value_;
+  std::size_t at_ = 0;
+  std::int64_t batches_ = 0;
+};
+
+template <class Runner>
+void run(benchmark::State& state, Runner&& runner) {
+  for (auto _ : state) runner.batch();
+  state.SetItemsProcessed(state.iterations() * batch_records);
 }
+
+void decode_and_encode(benchmark::State& state) { run(state, unhosted(state.range(0) == 1)); }
 BENCHMARK(decode_and_encode)->Arg(0)->Arg(1)->ArgName("a_tenth_refused");
 
-void one_empty_stage(benchmark::State& state) {
-  run_flow(state, "  a: {plugin: passthrough, in: {in: events}}\n", "a.out");
-}
+void one_empty_stage(benchmark::State& state) { run(state, hosted(one_stage, "a.out")); }
 BENCHMARK(one_empty_stage);
 
-void three_empty_stages(benchmark::State& state) {
-  run_flow(state,
-           "  a: {plugin: passthrough, in: {in: events}}\n  b: {plugin: passthrough, in: {in: a.out}}\n"
-           "  c: {plugin: passthrough, in: {in: b.out}}\n",
-           "c.out");
-}
+void three_empty_stages(benchmark::State& state) { run(state, hosted(three_stages, "c.out")); }
 BENCHMARK(three_empty_stages);
 
 void three_stages_of_which_one_refuses_a_tenth(benchmark::State& state) {
-  run_flow(state,
-           "  a: {plugin: passthrough, in: {in: events}}\n  b: {plugin: dropper, in: {in: a.out}, config: {every: 10}}\n"
-           "  c: {plugin: passthrough, in: {in: b.out}}\n",
-           "c.out");
+  run(state, hosted(three_of_which_one_refuses, "c.out"));
 }
 BENCHMARK(three_stages_of_which_one_refuses_a_tenth);
+
+/// Nanoseconds of CPU a record of one epoch's batches: all of it happens on this thread.
+double epoch_of(auto& runner) {
+  const auto cpu = [] {
+    timespec at{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &at);
+    return static_cast<double>(at.tv_sec) * 1e9 + static_cast<double>(at.tv_nsec);
+  };
+  const auto from = cpu();
+  for (int i = 0; i < epoch_batches; ++i) runner.batch();
+  return (cpu() - from) / (epoch_batches * batch_records);
+}
+
+double median(std::vector<double>& of) {
+  const auto middle = of.begin() + static_cast<std::ptrdiff_t>(of.size() / 2);
+  std::nth_element(of.begin(), middle, of.end());
+  return *middle;
+}
+
+/// What the host adds is a tenth of what decode and encode take, less than a shared machine's speed changes by from second to
+/// second. So all take turns, an epoch each, 2 ms apart, and the differences within a turn count: their medians.
+void host_in_turns(benchmark::State& state) {
+  unhosted bare(false), bare_of_less(true);
+  hosted one(one_stage, "a.out"), three(three_stages, "c.out"), refusing(three_of_which_one_refuses, "c.out");
+  std::vector<double> host, host_refusing, boundary;
+  for (auto _ : state) {
+    const auto alone = epoch_of(bare);
+    const auto with_three = epoch_of(three);
+    const auto with_one = epoch_of(one);
+    host.push_back(with_three - alone);
+    boundary.push_back((with_three - with_one) / 2);
+    const auto with_refusing = epoch_of(refusing);
+    host_refusing.push_back(with_refusing - epoch_of(bare_of_less));
+  }
+  state.counters["host_ns"] = median(host);
+  state.counters["host_refusing_ns"] = median(host_refusing);
+  state.counters["boundary_ns"] = median(boundary);
+}
+BENCHMARK(host_in_turns)->Unit(benchmark::kMillisecond)->MinTime(3);
 
 }  // namespace
 }  // namespace sonder
