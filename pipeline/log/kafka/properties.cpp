@@ -212,12 +212,16 @@ std::vector<property> properties_for(client_role role, const kafka_options& opti
     all.push_back({"linger.ms", "5"});
     all.push_back({"queue.buffering.max.messages", "500000"});
     all.push_back({"queue.buffering.max.kbytes", "524288"});
-    all.push_back({"retry.backoff.ms", "50"});
+    // The broker answers before a transaction's markers are written, and refuses the next one's
+    // offsets until they are, some milliseconds later: with commits every 20 ms nearly each waits
+    // for this.
+    all.push_back({"retry.backoff.ms", role == client_role::transaction ? "10" : "50"});
   } else {
     // Starting a partition waits for the fetch that is under way.
     all.push_back({"fetch.wait.max.ms", "100"});
     all.push_back({"fetch.error.backoff.ms", "100"});
-    // What one answer brings stays in memory until its last record has been taken, over all partitions.
+    // What one answer brings stays in memory until its last record has been taken, over all
+    // partitions.
     all.push_back({"fetch.message.max.bytes", "524288"});
     // Each takes half a kilobyte beside its bytes.
     if (role == client_role::reader) all.push_back({"queued.min.messages", "20000"});
