@@ -2,12 +2,12 @@
 """What a running worker does with input, plugins and surroundings that are wrong, with the exact messages."""
 import json
 import os
+import pathlib
 import re
 import resource
 import signal
 import subprocess
 import sys
-import time
 import unittest
 
 from place import BUILD, ROOT, SONDER, Place, free_port, get, wait
@@ -188,27 +188,6 @@ sinks:
         self.assertIn("odd", said)
         self.assertEqual(self.values("out"), [])
 
-    def test_a_second_signal_ends_a_worker_whose_call_hangs(self):
-        self.config = self.flow("hang")
-        self.give(event(1))
-        worker = self.start(self.config)
-        self.wait_for_fetch(worker)
-        worker.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
-        worker.send_signal(signal.SIGTERM)
-        said = worker.communicate(timeout=20)[1]
-        self.assertEqual(worker.returncode, 4, said)
-        self.assertIn("left before all was drained; what was not committed is read again", said)
-        self.assertIn("was asked twice to stop", said)
-        self.assertRegex(said, r"waits for a plugin's call, of stage .+ in task 0")
-
-    def wait_for_fetch(self, worker):
-        end = time.monotonic() + 30
-        while not (self.data / "worker.sock").exists() and time.monotonic() < end:
-            time.sleep(0.05)
-        time.sleep(1)
-        self.assertIsNone(worker.poll())
-
     def test_a_crash_inside_of_a_plugin_names_it_and_ends_by_the_signal(self):
         for how, number in {"segfault": signal.SIGSEGV, "crash": signal.SIGABRT, "overflow": signal.SIGSEGV}.items():
             with self.subTest(how=how):
@@ -245,6 +224,68 @@ sinks:
         said = self.run_once(self.config, expect=3).stderr
         self.assertRegex(said, rf"{self.folder}/plugins/misbehaving\.so: built for sonder ABI 2\.\d+, this host offers 1\.\d+; "
                                r"rebuild against sonder 1\.x or use a newer host")
+
+    # ---- signals ----
+
+    def start_and_wait_for(self, line, *more):
+        """A worker that has said so, and what tells all that it has said."""
+        file = self.folder / "said"
+        with open(file, "w") as said:
+            worker = self.place.start("run", self.config, "--quiet", *more, stderr=said)
+        self.addCleanup(lambda: (worker.poll() is None and worker.kill(), worker.communicate()))
+        wait(lambda: line in file.read_text() or worker.poll() is not None)
+        self.assertIsNone(worker.poll(), file.read_text())
+        return worker, file.read_text
+
+    def ask_to_stop(self, worker):
+        worker.send_signal(signal.SIGTERM)
+        # Two that wait for a process at once are one.
+        status = pathlib.Path(f"/proc/{worker.pid}/status")
+        wait(lambda: worker.poll() is not None or
+             not int(re.search(r"ShdPnd:\s*([0-9a-f]+)", status.read_text())[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+    def assert_left(self, worker, told, why):
+        """It left a call that hangs, and the next worker reads again what was not committed."""
+        worker.wait(30)
+        self.assertEqual(worker.returncode, 4, told())
+        [line] = [json.loads(x) for x in told().splitlines() if "left before" in x]
+        self.assertEqual((line["message"], line["why"]), ("left before all was drained; what was not committed is read again", why))
+        self.assertRegex(line["worker"], r"""^(draining|stopped), waits for a plugin's call, of stage "odd" in task 0$""")
+        self.assertEqual(self.values("out"), [])
+        self.config = self.flow()
+        self.run_once(self.config)
+        self.assertEqual([v["event_id"] for v in self.values("out")], ["e1", "e2"])
+
+    def test_a_second_signal_ends_a_worker_whose_call_hangs_and_loses_nothing(self):
+        self.config = self.flow("hang")
+        self.give(event(1), event(2))
+        worker, told = self.start_and_wait_for("a call hangs", "--set", "run.drain_max=1h")
+        self.ask_to_stop(worker)
+        self.ask_to_stop(worker)
+        self.assert_left(worker, told, "was asked twice to stop")
+
+    def test_one_signal_ends_a_worker_whose_call_hangs_once_the_drain_has_taken_its_time(self):
+        self.config = self.flow("hang")
+        self.give(event(1), event(2))
+        worker, told = self.start_and_wait_for("a call hangs", "--set", "run.drain_max=300ms")
+        self.ask_to_stop(worker)
+        self.assert_left(worker, told, "had not come to its end after run.drain_max")
+
+    def test_a_second_signal_stops_a_worker_in_the_midst_of_its_work_and_loses_nothing(self):
+        events = [event(i, "slow" if i % 50 == 49 else "t") for i in range(1_000)]
+        self.config = self.flow("linger", when="slow")
+        self.give(*events)
+        worker, told = self.start_and_wait_for("a call lingers", "--set", "run.drain_max=1h", "--set", "run.batch_rows=10",
+                                               "--set", "run.commit_interval=5ms")
+        wait(lambda: self.values("out"))
+        self.ask_to_stop(worker)
+        self.ask_to_stop(worker)
+        worker.wait(30)
+        self.assertIn(worker.returncode, (0, 4), told())  # 4 where a call lasted longer than the grace
+        self.assertLess(len(self.values("out")), len(events))
+        self.config = self.flow()
+        self.run_once(self.config)
+        self.assertEqual([v["event_id"] for v in self.values("out")], [e["event_id"] for e in events])
 
     # ---- surroundings ----
 

@@ -34,7 +34,7 @@ struct misbehaving_module {
 class misbehaving {
  public:
   misbehaving(const misbehaving_module& module, const sp::host& host)
-      : module_(module), notes_(host.store(0)), metrics_(host.metrics()) {}
+      : module_(module), notes_(host.store(0)), metrics_(host.metrics()), log_(host.log()) {}
   static sp::result<std::unique_ptr<misbehaving>> create(const misbehaving_module& module,
                                                          const sp::host& host) {
     if (module.how == "fatal_instance") return sp::status::fatal("no instance today");
@@ -110,8 +110,12 @@ class misbehaving {
     if (is("emit_elsewhere")) emit_elsewhere(batch, out);
     if (is("ignore_refusal")) ignore_refusal();
     touch_lent(batch);
-    if (is("linger")) std::this_thread::sleep_for(std::chrono::seconds(1));
+    if (is("linger")) {
+      log_.warning("a call lingers");
+      std::this_thread::sleep_for(std::chrono::seconds(1));
+    }
     if (is("hang")) {
+      log_.warning("a call hangs");
       for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
     }
     if (is("crash")) std::abort();
@@ -182,6 +186,7 @@ class misbehaving {
   const misbehaving_module& module_;
   sp::store notes_;
   sp::metrics metrics_;
+  sp::log log_;
   sp::column<sp::build::int64> length_;
   sp::column<sp::build::utf8> echo_;
   sp::column<sp::build::record<sp::build::int64>> extra_;
