@@ -1,6 +1,7 @@
-"""Brokers of the suite's own, which may be killed, and the proxies that workers see them and the registry through."""
+"""Brokers and a registry of the suite's own, which may be killed, and the proxies that workers see them through."""
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import urllib.parse
@@ -14,26 +15,46 @@ CANNOT_BE_HAD = 77
 
 
 class Cluster:
-    def __init__(self, nodes, registry_url, name):
+    def __init__(self, nodes, name):
         self.nodes, self.name = nodes, name
+        self.registry("start")
         self.kafka("start", "--nodes", str(nodes))
-        self.address = self.kafka("address")
+        self.address, self.registry_url = self.kafka("address"), self.registry("address")
         pairs = [tuple(map(int, line.split())) for line in self.kafka("proxied").splitlines()]
         self.kafka_proxy = Proxy(*(f"{front}:127.0.0.1:{behind}" for front, behind in pairs))
-        url = urllib.parse.urlsplit(registry_url)
-        self.registry_proxy = Proxy(f"0:{url.hostname}:{url.port or 80}")
+        url = urllib.parse.urlsplit(self.registry_url)
+        self.registry_proxy = Proxy(f"0:{url.hostname}:{url.port}")
         #: as workers find them
         self.found = {"SONDER_KAFKA": ",".join(f"127.0.0.1:{front}" for front, _ in pairs),
                       "SONDER_REGISTRY": f"http://127.0.0.1:{self.registry_proxy.ports[0]}{url.path}"}
 
     def kafka(self, *args):
         """ops/kafka on these brokers, whatever broker the rest of the tests has."""
-        env = {name: value for name, value in os.environ.items() if name != "SONDER_KAFKA"}
-        done = subprocess.run([ROOT / "ops" / "kafka", *args, "--name", self.name], capture_output=True, text=True, env=env)
+        return self.ask("kafka", *args)
+
+    def registry(self, *args):
+        """ops/registry on this one, likewise."""
+        return self.ask("registry", *args)
+
+    def ask(self, program, *args):
+        env = {name: value for name, value in os.environ.items() if name not in ("SONDER_KAFKA", "SONDER_REGISTRY")}
+        done = subprocess.run([ROOT / "ops" / program, *args, "--name", self.name], capture_output=True, text=True, env=env)
         if done.returncode == CANNOT_BE_HAD:
             broker.leave(f"the chaos suite is NOT RUN: {done.stderr.strip()}")
-        assert done.returncode == 0, f"ops/kafka {args}: {done.stderr}"
+        assert done.returncode == 0, f"ops/{program} {args}: {done.stderr}"
         return done.stdout.strip()
+
+    def freeze(self, node):
+        """The broker's process stands still, its connections with it, until `thaw`."""
+        for pid in self.pids(node):
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self, node):
+        for pid in self.pids(node):
+            os.kill(pid, signal.SIGCONT)
+
+    def pids(self, node):
+        return [int(pid) for pid in self.kafka("pids", "--node", str(node)).split()]
 
     def heal(self):
         self.kafka_proxy.tell("heal")
@@ -43,3 +64,4 @@ class Cluster:
         self.kafka_proxy.close()
         self.registry_proxy.close()
         self.kafka("wipe")
+        self.registry("wipe")

@@ -1,4 +1,4 @@
-"""What strikes whom, and when: lanes side by side, one for each worker, one for brokers, one for the network.
+"""What strikes whom, and when: lanes side by side, one for each worker, one for brokers, for the registry, for the network.
 
 Each lane draws from a generator of its own, so that a seed gives the same strikes in the same order, however long each takes."""
 import random
@@ -6,12 +6,15 @@ import signal
 import threading
 import time
 
-CALLS = {"init": 1, "begin": 15, "produce": 60, "send_offsets": 15, "flush": 15, "commit": 15, "apply": 15}  # and up to the how manieth
+# And up to the how manieth. An abort comes only where an epoch fails.
+CALLS = {"init": 1, "begin": 15, "produce": 60, "send_offsets": 15, "flush": 15, "commit": 15, "abort": 1, "apply": 15}
 AGES = (-86_400, -7_200, -600, -5, 5, 600, 7_200, 86_400, 50 * 3_600)  # seconds that a clock jumps to; 0 comes in between
 POINT_SECONDS = 5
+JOINED_SECONDS, LOST_SECONDS = 1.5, 2.5  # until a worker has tasks again; until the group has given them to others
 WORKER_KINDS = ("kill", "kill", "point", "point", "point stop", "stop", "stop long", "leave", "wipe", "disk")
-NETWORK_KINDS = ("cut", "cut", "stall", "stall long", "slow", "half-open", "registry", "registry silent")
-BROKER_KINDS = ("kill", "stop")
+NETWORK_KINDS = ("cut", "cut", "stall", "stall long", "stall one", "slow", "half-open", "registry", "registry silent")
+BROKER_KINDS = ("kill", "stop", "freeze")
+REGISTRY_KINDS = ("kill", "stop")
 
 
 class Lanes:
@@ -71,6 +74,8 @@ class WorkerStrikes(Lanes):
             stands = rng.uniform(0.2, 1) if rng.random() < 0.4 else rng.uniform(3, 5)
             w.kill()
             w.start(point=at)
+            if call == "abort":
+                self.take_tasks_from(w)
             reached = w.await_point(POINT_SECONDS)
             self.tell(f"{told} {at}{'' if reached else ' (not reached)'}")
             if what == "point stop" and not reached:
@@ -102,6 +107,15 @@ class WorkerStrikes(Lanes):
         w.start()
 
 
+    @staticmethod
+    def take_tasks_from(w):
+        """What it has begun when it stands still is refused, and aborted, as it goes on."""
+        time.sleep(JOINED_SECONDS)
+        w.send(signal.SIGSTOP)
+        time.sleep(LOST_SECONDS)
+        w.send(signal.SIGCONT)
+
+
 class ClusterStrikes(Lanes):
     """What workers stand on: one for all trials that share a cluster at a time."""
 
@@ -111,20 +125,24 @@ class ClusterStrikes(Lanes):
 
     def strike_all(self):
         try:
-            self.run({"network": (self.strike_network, (0.5, 3)), "brokers": (self.strike_broker, (1, 6))})
+            self.run({"network": (self.strike_network, (0.5, 3)), "brokers": (self.strike_broker, (1, 6)),
+                      "registry": (self.strike_registry, (1, 14))})
         finally:
             self.cluster.heal()
 
     def strike_network(self, rng):
         what = rng.choice(NETWORK_KINDS)
         kafka, registry = self.cluster.kafka_proxy, self.cluster.registry_proxy
-        share, seconds = rng.choice((0.3, 0.6, 1)), rng.uniform(0.3, 3)
-        self.tell(what)
+        share, seconds, node = rng.choice((0.3, 0.6, 1)), rng.uniform(0.3, 3), rng.randint(1, self.cluster.nodes)
+        self.tell(f"{what}: {node}" if what == "stall one" else what)
         if what == "cut":
             kafka.tell(f"cut {share}")
         elif what in ("stall", "stall long"):
             kafka.tell("stall")
             time.sleep(seconds if what == "stall" else seconds + 3)
+        elif what == "stall one":
+            kafka.tell(f"stall {node}")
+            time.sleep(seconds + 3)
         elif what == "slow":
             kafka.tell(f"slow {rng.uniform(0.005, 0.1):.4f}")
             time.sleep(seconds)
@@ -139,8 +157,20 @@ class ClusterStrikes(Lanes):
         self.cluster.heal()
 
     def strike_broker(self, rng):
-        node, what, away = rng.randint(1, self.cluster.nodes), rng.choice(BROKER_KINDS), rng.uniform(0.1, 2)
+        node, what, away, frozen = rng.randint(1, self.cluster.nodes), rng.choice(BROKER_KINDS), rng.uniform(0.1, 2), rng.uniform(0.5, 5)
         self.tell(f"broker {node} {what}")
+        if what == "freeze":
+            self.cluster.freeze(node)
+            time.sleep(frozen)
+            self.cluster.thaw(node)
+            return
         self.cluster.kafka(what, "--node", str(node))
         time.sleep(away)
         self.cluster.kafka("start", "--node", str(node))
+
+    def strike_registry(self, rng):
+        what, away = rng.choice(REGISTRY_KINDS), rng.uniform(0.1, 3)
+        self.tell(f"registry {what}")
+        self.cluster.registry(what)
+        time.sleep(away)
+        self.cluster.registry("start")

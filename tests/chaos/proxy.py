@@ -8,7 +8,7 @@ input. A process of its own: in a busy test a thread would not come to its turn.
 
   cut SHARE        resets so many of the connections
   half-open SHARE  so many swallow what they are given from now on, without an end; new ones are well
-  stall            nothing moves, nothing ends
+  stall [FRONT]    nothing moves, nothing ends: of all, or of the FRONT-th server alone (from 1)
   slow SECONDS     every piece waits, each after the one before it
   refuse           connections are reset, new ones at once
   heal             ends stall, slow and refuse
@@ -59,14 +59,16 @@ class Server:
     def __init__(self):
         self.rng, self.links = random.Random(0), []
         self.delay_seconds, self.refusing = 0.0, False
-        self.flowing = asyncio.Event()
-        self.flowing.set()
+        self.flowing = []  # of each front, in their order
 
     async def listen(self, front, behind):
-        server = await asyncio.start_server(lambda r, w: self.serve(r, w, behind), "127.0.0.1", front)
+        flowing = asyncio.Event()
+        flowing.set()
+        self.flowing.append(flowing)
+        server = await asyncio.start_server(lambda r, w: self.serve(r, w, behind, flowing), "127.0.0.1", front)
         return server.sockets[0].getsockname()[1]
 
-    async def serve(self, reader, writer, behind):
+    async def serve(self, reader, writer, behind, flowing):
         if self.refusing:
             writer.transport.abort()
             return
@@ -77,7 +79,7 @@ class Server:
             return
         link = Link(writer, there_writer)
         self.links.append(link)
-        ways = [asyncio.create_task(self.carry(link, reader, there_writer)), asyncio.create_task(self.carry(link, there_reader, writer))]
+        ways = [asyncio.create_task(self.carry(link, flowing, *way)) for way in ((reader, there_writer), (there_reader, writer))]
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         await asyncio.wait(ways, timeout=LINGER_SECONDS)
         for way in ways:
@@ -85,12 +87,12 @@ class Server:
         link.abort()
         self.links.remove(link)
 
-    async def carry(self, link, reader, writer):
+    async def carry(self, link, flowing, reader, writer):
         with contextlib.suppress(OSError):
             while data := await reader.read(CHUNK):
                 if self.delay_seconds:
                     await asyncio.sleep(self.delay_seconds)
-                await self.flowing.wait()
+                await flowing.wait()
                 if link.deaf:
                     continue  # as where the other side has gone without a word
                 writer.write(data)
@@ -100,6 +102,7 @@ class Server:
         return [link for link in self.links if self.rng.random() < share]
 
     def obey(self, command, value=0.0):
+        """`value`: a share, seconds, or which front."""
         if command == "cut":
             for link in self.some(value):
                 link.abort()
@@ -107,7 +110,8 @@ class Server:
             for link in self.some(value):
                 link.deaf = True
         elif command == "stall":
-            self.flowing.clear()
+            for flowing in [self.flowing[int(value) - 1]] if value else self.flowing:
+                flowing.clear()
         elif command == "slow":
             self.delay_seconds = value
         elif command == "refuse":
@@ -116,7 +120,8 @@ class Server:
                 link.abort()
         elif command == "heal":
             self.delay_seconds, self.refusing = 0.0, False
-            self.flowing.set()
+            for flowing in self.flowing:
+                flowing.set()
         else:
             return f"unknown: {command}"
         return "ok"

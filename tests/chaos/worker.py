@@ -8,6 +8,8 @@ import struct
 import subprocess
 import time
 
+from oracle import Finding
+
 FLOW = pathlib.Path(__file__).resolve().parent / "flow.yaml"
 LEAVE_SECONDS = 60
 LAST_LINES, LAST_LINE_CHARACTERS = 12, 300
@@ -86,7 +88,7 @@ class Worker:
         try:
             self.ended(self.process.wait(LEAVE_SECONDS))
         except subprocess.TimeoutExpired as e:
-            raise AssertionError(f"worker {self.number} does not end within {LEAVE_SECONDS} s of SIGTERM") from e
+            raise Finding("stuck", f"worker {self.number} does not end within {LEAVE_SECONDS} s of SIGTERM") from e
 
     # ---- disturbances ----
 
