@@ -143,6 +143,7 @@ class unfenced_member final : public member {
   status restart() override { return in_->restart(); }
   std::string waits_for() const override { return in_->waits_for(); }
   restore_counts restored() const override { return in_->restored(); }
+  status check_place() const override { return {}; }
   status commit_offsets(std::span<const consumed_offset> offsets, std::string_view note) override {
     return in_->commit_offsets(offsets, note);
   }

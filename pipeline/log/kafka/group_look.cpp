@@ -12,6 +12,10 @@ struct list_deleter {
   void operator()(const rd_kafka_group_list* list) const { rd_kafka_group_list_destroy(list); }
 };
 
+std::string doing(const std::string& group) {
+  return "group \"" + group + "\": cannot learn who is in it";
+}
+
 // Big-endian numbers and strings out of bytes that may end anywhere.
 class protocol_bytes {
  public:
@@ -57,6 +61,29 @@ std::optional<std::vector<std::int32_t>> tasks_in_assignment(bytes_view assignme
   }
   std::sort(tasks.begin(), tasks.end());
   return tasks;
+}
+
+result<group_view> look_at_group(const client& asked, const std::string& name, std::string_view topic, std::chrono::milliseconds at_most) {
+  const rd_kafka_group_list* found = nullptr;
+  const auto code = rd_kafka_list_groups(asked.get(), name.c_str(), &found, static_cast<int>(at_most.count()));
+  const std::unique_ptr<const rd_kafka_group_list, list_deleter> list(found);
+  if (code != RD_KAFKA_RESP_ERR_NO_ERROR && code != RD_KAFKA_RESP_ERR__PARTIAL) return asked.fail(code, doing(name));
+  for (int i = 0; i < list->group_cnt; ++i) {
+    const auto& group = list->groups[i];
+    if (name != group.group) continue;
+    if (group.err != RD_KAFKA_RESP_ERR_NO_ERROR) return asked.fail(group.err, doing(name));
+    group_view view{.stable = std::string_view(group.state) == "Stable", .members = {}};
+    for (int m = 0; m < group.member_cnt; ++m) {
+      const auto& member = group.members[m];
+      const bytes_view assignment(static_cast<const std::uint8_t*>(member.member_assignment),
+                                  static_cast<std::size_t>(std::max(0, member.member_assignment_size)));
+      auto tasks = tasks_in_assignment(assignment, topic);
+      if (!tasks) return fail(errc::unavailable, doing(name) + ": an assignment that is not of a consumer group");
+      view.members.push_back({member.member_id, std::move(*tasks), member.client_id});
+    }
+    return view;
+  }
+  return fail(errc::unavailable, doing(name) + ": no broker knows of it");
 }
 
 group_look::group_look(const client& asked, std::string group, std::string topic)
@@ -114,28 +141,10 @@ void group_look::work() {
 }
 
 group_look::answer_type group_look::look() const {
-  const std::string place = "group \"" + group_ + "\": cannot learn who is in it";
-  const rd_kafka_group_list* found = nullptr;
-  const auto code = rd_kafka_list_groups(asked_.get(), group_.c_str(), &found, static_cast<int>(answer_max.count()));
-  const std::unique_ptr<const rd_kafka_group_list, list_deleter> list(found);
-  if (code != RD_KAFKA_RESP_ERR_NO_ERROR && code != RD_KAFKA_RESP_ERR__PARTIAL) return asked_.fail(code, place);
-  for (int i = 0; i < list->group_cnt; ++i) {
-    const auto& group = list->groups[i];
-    if (group_ != group.group) continue;
-    if (group.err != RD_KAFKA_RESP_ERR_NO_ERROR) return asked_.fail(group.err, place);
-    if (std::string_view(group.state) != "Stable") return fail(errc::unavailable, place + ": it is being assigned");
-    std::vector<member_view> members;
-    for (int m = 0; m < group.member_cnt; ++m) {
-      const auto& member = group.members[m];
-      const bytes_view assignment(static_cast<const std::uint8_t*>(member.member_assignment),
-                                  static_cast<std::size_t>(std::max(0, member.member_assignment_size)));
-      auto tasks = tasks_in_assignment(assignment, topic_);
-      if (!tasks) return fail(errc::unavailable, place + ": an assignment that is not of a consumer group");
-      members.push_back({member.member_id, std::move(*tasks)});
-    }
-    return members;
-  }
-  return fail(errc::unavailable, place + ": no broker knows of it");
+  auto found = look_at_group(asked_, group_, topic_, answer_max);
+  if (!found) return tl::unexpected(found.error());
+  if (!found->stable) return fail(errc::unavailable, doing(group_) + ": it is being assigned");
+  return std::move(found->members);
 }
 
 }  // namespace sonder::kafka

@@ -15,6 +15,17 @@
 
 namespace sonder::kafka {
 
+/// A group as its coordinator tells of it.
+struct group_view {
+  bool stable = false;  ///< all members have what the newest assignment gives them; else none is told
+  std::vector<member_view> members;
+};
+
+/// Asks who is in a group now; the tasks are partitions of `topic`. Waits for `at_most`. errc::unavailable: nobody answers, or nobody
+/// knows of it.
+[[nodiscard]] result<group_view> look_at_group(const client& asked, const std::string& group, std::string_view topic,
+                                               std::chrono::milliseconds at_most);
+
 /// A question to a group's coordinator: who is in it, and who has which tasks. Confined to one thread, which it never blocks; a
 /// thread of its own waits for the answer.
 ///

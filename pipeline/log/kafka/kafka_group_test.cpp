@@ -1,6 +1,8 @@
 #include <sys/wait.h>
 
+#include <atomic>
 #include <cstdlib>
+#include <future>
 #include <thread>
 
 #include "log/kafka/kafka_fixture.h"
@@ -156,6 +158,147 @@ TEST_F(kafka_group_test, LeavesOneOfTwoWorkersOfOneInstanceWithFoldersOfTheirOwn
   EXPECT_EQ(state_of(*other, "ana"), "4");
   EXPECT_THAT(must(other->committed(group_, in_)), ElementsAre(3));
   others.reset();
+}
+
+/// Stops for so long at one step of a commit that its instance has a successor, on another machine, when it goes on.
+class kafka_stopped_test : public kafka_group_test {
+ protected:
+  static constexpr auto timeout = std::chrono::milliseconds(2'000);
+
+  void SetUp() override {
+    kafka_group_test::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    in_ = topic("wide", 2);
+  }
+  [[nodiscard]] group_request both() const { return {.group = group_, .topics = {in_}, .stores = {"sums"}, .partitions = 2}; }
+  [[nodiscard]] kafka_options quick(bool static_membership) const {
+    auto made = options();
+    made.static_membership = static_membership;
+    made.transaction_timeout = timeout;
+    made.session_timeout = made.max_poll_interval = std::chrono::milliseconds(3'000);
+    return made;
+  }
+  [[nodiscard]] kafka_options elsewhere(kafka_options of) const {
+    of.on_step = nullptr;
+    of.state_dir = folder_ / "elsewhere";
+    return of;
+  }
+  /// Does what its group says.
+  struct worker {
+    std::unique_ptr<log> on;
+    std::unique_ptr<group_member> place;
+    std::vector<std::int32_t> tasks;
+    std::optional<error> ended;
+
+    void poll() {
+      auto told = place->poll();
+      if (!told) {
+        ended = told.error();
+      } else if (told->what == group_event::kind::assigned) {
+        tasks = told->partitions;
+      } else if (told->what != group_event::kind::none) {
+        tasks.clear();
+        must(place->release());
+      }
+    }
+  };
+  /// The commit that comes next once `armed_` stops at `step` until `go_on_`.
+  void stop_at(kafka_options& with, std::string step) {
+    with.on_step = [this, step = std::move(step)](std::string_view now) {
+      if (now != step || !armed_.exchange(false)) return;
+      stopped_ = true;
+      while (!go_on_) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    };
+  }
+  [[nodiscard]] status commit_one(worker& by, std::int32_t task, std::int64_t next) const {
+    epoch_changes epoch;
+    epoch.group = group_;
+    epoch.consumed.push_back({in_, task, next});
+    epoch.state.push_back({"sums", task, as_bytes(std::string_view("ana")), as_bytes(std::string_view("1"))});
+    return by.on->commit(epoch);
+  }
+  /// Commits until the answer is not errc::unavailable; tasks come and go meanwhile.
+  [[nodiscard]] status settled(worker& by, worker* beside, std::int64_t next) const {
+    status done;
+    await([&] {
+      by.poll();
+      if (beside != nullptr) beside->poll();
+      if (by.ended) return done = tl::unexpected<error>(*by.ended), true;
+      if (by.tasks.empty() || !must(by.place->ready(by.tasks.front()))) return false;
+      done = commit_one(by, by.tasks.front(), next);
+      return done || done.error().code != errc::unavailable;
+    }, "a commit that is decided");
+    return done;
+  }
+  void be_succeeded(bool static_membership, const std::string& step);
+
+  std::atomic<bool> armed_{false}, stopped_{false}, go_on_{false};
+};
+
+void kafka_stopped_test::be_succeeded(bool static_membership, const std::string& step) {
+  auto with = quick(static_membership);
+  stop_at(with, step);
+  log_.reset();
+  worker first{open(with), nullptr, {}, {}};
+  first.place = must(first.on->join(both()));
+  await([&] { return first.poll(), first.tasks.size() == 2 && must(first.place->ready(0)) && must(first.place->ready(1)); }, "the tasks");
+  must(commit_one(first, 0, 1));
+  armed_ = true;
+  const auto began = std::chrono::steady_clock::now();
+  auto outcome = std::async(std::launch::async, [&] { return commit_one(first, 0, 2); });
+  await([&] { return stopped_.load(); }, "the stop");
+
+  worker second{open(elsewhere(with)), nullptr, {}, {}};
+  second.place = must(second.on->join(both()));
+  must(settled(second, nullptr, 5));
+  std::this_thread::sleep_until(began + timeout + std::chrono::milliseconds(200));  // past what tells a take-over from a timeout
+  go_on_ = true;
+  await([&] { return second.poll(), outcome.wait_for(std::chrono::milliseconds(0)) == std::future_status::ready; }, "the stopped commit");
+  const auto late = outcome.get();
+  ASSERT_FALSE(late);
+  must(settled(second, nullptr, 6));
+
+  const auto ended = settled(first, &second, 3);
+  ASSERT_FALSE(ended) << "two workers of one instance go on side by side";
+  EXPECT_EQ(ended.error().code, errc::fenced) << ended.error().message;
+  EXPECT_THAT(ended.error().message, HasSubstr("log.instance"));
+  first.place.reset();
+  first.on.reset();
+  must(settled(second, nullptr, 7));
+  EXPECT_FALSE(second.ended);
+  EXPECT_EQ(must(second.on->committed(group_, in_)).at(static_cast<std::size_t>(second.tasks.front())), 7);
+}
+
+TEST_F(kafka_stopped_test, EndsAndLeavesItsSuccessorAloneWhereTheGroupKnowsItsInstance) {
+  be_succeeded(true, "offsets_sent");
+}
+
+TEST_F(kafka_stopped_test, EndsAndLeavesItsSuccessorAloneWhereTheGroupDoesNotKnowItsInstance) {
+  be_succeeded(false, "offsets_sent");
+}
+
+TEST_F(kafka_stopped_test, EndsAndLeavesItsSuccessorAloneWhenItStoppedBeforeItsOffsetsWereSent) {
+  be_succeeded(true, "produced");
+}
+
+// Nobody has taken its place: it goes on by itself.
+TEST_F(kafka_stopped_test, GoesOnWhereItHasNoSuccessor) {
+  auto with = quick(true);
+  with.session_timeout = with.max_poll_interval = std::chrono::milliseconds(30'000);
+  stop_at(with, "offsets_sent");
+  log_.reset();
+  worker only{open(with), nullptr, {}, {}};
+  only.place = must(only.on->join(both()));
+  await([&] { return only.poll(), only.tasks.size() == 2 && must(only.place->ready(0)); }, "the tasks");
+  armed_ = true;
+  auto outcome = std::async(std::launch::async, [&] { return commit_one(only, 0, 2); });
+  await([&] { return stopped_.load(); }, "the stop");
+  // The broker looks for such transactions every ten seconds.
+  std::this_thread::sleep_for(timeout);
+  go_on_ = true;
+  (void)outcome.get();
+  must(settled(only, nullptr, 3));
+  EXPECT_FALSE(only.ended);
 }
 
 TEST_F(kafka_group_test, CommitsOffsetsOfItsGroupWithoutTransactions) {

@@ -37,7 +37,7 @@ class broker_log final : public log {
     auto reads = reader::open(options_, *topics_, *asks_);
     if (!reads) return tl::unexpected(reads.error());
     reader_ = std::move(*reads);
-    writer_ = std::make_unique<writer>(options_, *topics_);
+    writer_ = std::make_unique<writer>(options_, *topics_, [this](std::string_view group) { return check_place(group); });
     admin_ = std::make_unique<group_admin>(options_, *asks_, *topics_, *writer_);
     return {};
   }
@@ -116,6 +116,7 @@ class broker_log final : public log {
                                      rd_kafka_topic_partition_list_t* list);
   [[nodiscard]] result<local_state*> state();
   [[nodiscard]] result<group_metadata> place_of(std::string_view group);
+  [[nodiscard]] status check_place(std::string_view group) const;
   [[nodiscard]] status commit_offsets(const epoch_changes& epoch);
 
   const kafka_options options_;
@@ -289,6 +290,11 @@ result<group_metadata> broker_log::place_of(std::string_view group) {
   if (held != nullptr) return held;
   return fail(errc::unavailable,
               "group \"" + std::string(group) + "\" has taken this worker's tasks away");
+}
+
+status broker_log::check_place(std::string_view group) const {
+  const std::lock_guard lock(groups_mutex_);
+  return joined_ == nullptr || joined_group_ != group ? status() : joined_->check_place();
 }
 
 // By their changelogs.

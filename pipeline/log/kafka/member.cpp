@@ -14,6 +14,7 @@
 #include "log/kafka/client.h"
 #include "log/kafka/group_look.h"
 #include "log/kafka/placement.h"
+#include "log/kafka/properties.h"
 #include "log/kafka/topic_list.h"
 
 namespace sonder::kafka {
@@ -112,6 +113,7 @@ class kafka_member final : public member {
     return metadata_;
   }
   restore_counts restored() const override { return restorer_->counts(); }
+  status check_place() const override;
   status commit_offsets(std::span<const consumed_offset> offsets, std::string_view note) override;
 
  private:
@@ -127,6 +129,7 @@ class kafka_member final : public member {
   [[nodiscard]] std::string without(const rd_kafka_topic_partition_list_t* partitions) const;
   [[nodiscard]] result<std::vector<std::int32_t>> tasks_of(const rd_kafka_topic_partition_list_t* partitions) const;
   [[nodiscard]] group_event lose(std::string why);
+  [[nodiscard]] std::string own_id() const;
   [[nodiscard]] std::string place() const { return "group " + in_quotes(request_.group); }
   [[nodiscard]] bool thrown_out();
   [[nodiscard]] group_metadata current_metadata();
@@ -313,8 +316,7 @@ void kafka_member::place_standbys() {
   if (!told) return;
   place_at_ = now + placement_pause;
   if (!*told) return;
-  const std::unique_ptr<char, memory_deleter> own(rd_kafka_memberid(client_->get()));
-  const auto mine = std::find_if((*told)->begin(), (*told)->end(), [&](const member_view& m) { return own != nullptr && m.id == own.get(); });
+  const auto mine = std::find_if((*told)->begin(), (*told)->end(), [own = own_id()](const member_view& m) { return m.id == own; });
   if (mine == (*told)->end() || mine->tasks != tasks_) return;  // of another assignment than this one
   const auto copies = standby_tasks(**told, mine->id, request_.partitions, options_.standby_replicas);
   if (!copies) return;
@@ -324,6 +326,32 @@ void kafka_member::place_standbys() {
     options_.on_line(line_notice, place() + ": keeps standby copies of " + std::to_string(copies->size()) + " tasks of the other " +
                                       std::to_string((*told)->size() - 1) + " workers");
   }
+}
+
+// The group's name for this process; empty: it has none now.
+std::string kafka_member::own_id() const {
+  const std::unique_ptr<char, memory_deleter> own(rd_kafka_memberid(client_->get()));
+  return own == nullptr ? std::string() : std::string(own.get());
+}
+
+// All of a stable group have joined its newest generation: two of one name are two processes that work. Otherwise one may be what is
+// left of this instance's predecessor.
+status kafka_member::check_place() const {
+  if (options_.instance.empty()) return {};  // nobody else has a name of this process's own
+  const auto seen = look_at_group(*client_, request_.group, request_.topics.front(), group_look::answer_max);
+  if (!seen) return tl::unexpected<error>(seen.error());
+  const auto own = own_id();
+  const auto client = client_id(options_, client_role::member);
+  bool there = false, another = false;
+  for (const auto& one : seen->members) {
+    if (one.id == own) there = true;
+    else if (one.client == client) another = true;
+  }
+  if (!there) return fail(errc::unavailable, place() + " went on without this worker");
+  if (!another) return {};
+  if (!seen->stable) return fail(errc::unavailable, place() + " has two members of instance " + in_quotes(options_.instance) + " for now");
+  return fail(errc::fenced, place() + ": another worker of instance " + in_quotes(options_.instance) +
+                                " has joined it; this one ends. Each worker needs a `log.instance` of its own");
 }
 
 // Between a revocation and its release librdkafka keeps silent about a loss: only its note of the membership changes.

@@ -27,6 +27,10 @@ class member : public group_member {
   /// accept from anybody.
   [[nodiscard]] virtual group_metadata metadata() const = 0;
   [[nodiscard]] virtual restore_counts restored() const = 0;
+  /// Whether the place that this process has in the group is still its own, as the coordinator tells now: to be asked before anything
+  /// that would push a process out which has it meanwhile. errc::fenced: another process of this instance is in the group beside this
+  /// one; errc::unavailable: this one is not in it, or nobody answers. Waits for an answer, group_look::answer_max at most.
+  [[nodiscard]] virtual status check_place() const = 0;
   /// Commits offsets outside any transaction, for at_least_once; from any thread. `note` is kept beside each. errc::unavailable: the assignment is no
   /// longer this process's.
   [[nodiscard]] virtual status commit_offsets(std::span<const consumed_offset> offsets, std::string_view note = {}) = 0;

@@ -13,6 +13,7 @@ namespace sonder::kafka {
 struct member_view {
   std::string id;
   std::vector<std::int32_t> tasks;  ///< ascending
+  std::string client = {};          ///< what the process calls itself (client.id)
 };
 
 /// The tasks whose state the member `own` keeps copies of, ascending: those that `range` would give it if up to `replicas`

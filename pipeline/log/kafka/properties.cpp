@@ -143,6 +143,8 @@ void add_reader(std::vector<property>& to, const kafka_options& options) {
 }
 
 void add_member(std::vector<property>& to, const kafka_options& options) {
+  // By which workers of a group know one another.
+  to.push_back({"client.id", client_id(options, client_role::member)});
   // Cooperative assignment loses assignments in librdkafka before 2.10 (#4059), and gives a task's
   // partitions to different members.
   to.push_back({"partition.assignment.strategy", "range"});
@@ -168,6 +170,17 @@ std::int64_t longest_record(const kafka_options& options) {
 
 }  // namespace
 
+// Of a member it is what people see of the group.
+std::string client_id(const kafka_options& options, client_role role) {
+  const bool named = role == client_role::member && !options.instance.empty();
+  return std::string(worker_client) + (named ? "-" + options.instance : std::string());
+}
+
+bool is_worker(std::string_view client) noexcept {
+  return client.starts_with(worker_client) &&
+         (client.size() == worker_client.size() || client[worker_client.size()] == '-');
+}
+
 status check_properties(const kafka_options& options) {
   if (options.bootstrap.empty()) {
     return fail(
@@ -191,10 +204,8 @@ std::vector<property> properties_for(client_role role, const kafka_options& opti
                                      std::string_view group) {
   std::vector<property> all;
   const auto longest = longest_record(options);
-  // Of a member it is what people see of the group.
-  const bool named = role == client_role::member && !options.instance.empty();
   // What the user may change.
-  all.push_back({"client.id", named ? "sonder-" + options.instance : "sonder"});
+  all.push_back({"client.id", client_id(options, role)});
   all.push_back({"message.max.bytes", text(longest)});
   // A broker that comes back is found within half a second; with librdkafka's ten, offsets of a
   // transaction blocked for 12 to 19 s.

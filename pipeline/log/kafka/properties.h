@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "log/kafka/kafka_log.h"
@@ -33,6 +34,13 @@ struct property {
 /// them.
 [[nodiscard]] std::vector<property> properties_for(client_role role, const kafka_options& options,
                                                    std::string_view group);
+
+/// With which `client.id` of every worker begins. A member's is fixed, and ends in its instance if
+/// it has one: workers of a group know one another by it.
+inline constexpr std::string_view worker_client = "sonder";
+[[nodiscard]] std::string client_id(const kafka_options& options, client_role role);
+/// Whether a member that calls itself so is a worker of ours.
+[[nodiscard]] bool is_worker(std::string_view client) noexcept;
 
 /// Whether librdkafka knows it for this kind of instance: properties of producers mean nothing to
 /// consumers.

@@ -58,9 +58,10 @@ bool lasting(errc code) {
 
 }  // namespace
 
-writer::writer(const kafka_options& options, topics& known)
+writer::writer(const kafka_options& options, topics& known, place_check check_place)
     : options_(options),
       topics_(known),
+      check_place_(std::move(check_place)),
       instance_(options.instance.empty() ? own_name() : options.instance) {}
 
 writer::~writer() = default;
@@ -77,7 +78,7 @@ status writer::take_over(std::string_view group) {
   }
   if (group_ != group) transactional_.reset();
   group_ = group;
-  fenced_ = false;
+  fenced_.reset();
   return make_transactional();
 }
 
@@ -205,10 +206,8 @@ status writer::commit(const epoch_changes& epoch, const rd_kafka_consumer_group_
     return fail(errc::invalid, "an epoch of group \"" + std::string(epoch.group) +
                                    "\" comes to the writer of group \"" + group_ + "\"");
   }
-  if (fenced_)
-    return fail(errc::fenced,
-                "transactional id \"" + transactional_id(group_) + "\" is another process's now");
-  if (transactional_ == nullptr) SONDER_TRY(make_transactional());
+  if (fenced_) return tl::unexpected<error>(*fenced_);
+  if (transactional_ == nullptr) SONDER_TRY(take_again());
   return write_transaction(epoch, member, reached, note);
 }
 
@@ -295,55 +294,71 @@ status writer::end_failed(rd_kafka_error_t* from, std::string_view doing) {
 status writer::end_failed(error why, bool abort, bool group_changed) {
   state_.store(transaction_state::recovering, std::memory_order_relaxed);
   std::array<char, 512> text{};
-  const auto fatal = rd_kafka_fatal_error(transactional_->get(), text.data(), text.size());
-  bool expired = false;
-  if (says_fenced(fatal)) {
-    // The broker says the same to a producer whose transaction it has given up (it has no KIP-588):
-    // that takes transaction_timeout, so that a younger one was taken over by somebody.
-    if (clock::now() - began_ < options_.transaction_timeout) {
-      fenced_ = true;
-      transactional_.reset();
-      ended(transaction_end::fenced);
-      return fail(errc::fenced, "another process has taken over transactional id \"" +
-                                    transactional_id(group_) +
-                                    "\"; no two workers of a group may have one log.instance");
-    }
-    why = {errc::unavailable,
-           "an epoch took longer than log.transaction_timeout, and the broker has aborted it"};
-    abort = false;
-    expired = true;
-  } else if (fatal != RD_KAFKA_RESP_ERR_NO_ERROR) {
-    why.message += " (" + std::string(text.data()) + ")";
-    abort = false;
-  }
+  const auto fatal_now = [&] {
+    return rd_kafka_fatal_error(transactional_->get(), text.data(), text.size());
+  };
+  auto fatal = fatal_now();
   // So that readers need not wait for a new producer's taking over; where it fails, that aborts it
-  // as well.
-  if (abort) {
+  // as well. A call that ended by its time may learn here first that the id is another's.
+  if (abort && fatal == RD_KAFKA_RESP_ERR_NO_ERROR) {
     if (auto* refused = rd_kafka_abort_transaction(
             transactional_->get(), static_cast<int>(options_.request_timeout.count()))) {
       rd_kafka_error_destroy(refused);
     }
+    fatal = fatal_now();
+  }
+  bool expired = false;
+  if (says_fenced(fatal)) {
+    // The broker says the same to a producer whose transaction it has given up (it has no KIP-588):
+    // that takes transaction_timeout, so that a younger one was taken over by somebody.
+    expired = clock::now() - began_ >= options_.transaction_timeout;
+    if (!expired) {
+      why = {errc::fenced, "another process has taken over transactional id \"" +
+                               transactional_id(group_) +
+                               "\"; no two workers of a group may have one log.instance"};
+    } else if (why.code != errc::fenced && !lasting(why.code)) {
+      why = {errc::unavailable,
+             "an epoch took longer than log.transaction_timeout, and the broker has aborted it"};
+    }
+  } else if (fatal != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    why.message += " (" + std::string(text.data()) + ")";
   }
   // Whatever the outcome was, it is settled once a new producer has the transactional id (KIP-98):
   // the broker finishes what was decided, and aborts what was not. An aborted one is not used again
   // either: after a batch that the broker refused, librdkafka goes on with a gap in its sequence
   // numbers, and the next transaction fails too (2.0.2).
   transactional_.reset();
+  status again;
+  if (why.code != errc::fenced) again = take_again();
+  if (!again && again.error().code == errc::fenced) {
+    why = again.error();
+  } else if (!again) {
+    why.message += "; then " + again.error().message;
+  }
+  if (why.code == errc::fenced) fenced_ = why;
   count_failure(why.code, group_changed, expired);
-  state_.store(transaction_state::recovering, std::memory_order_relaxed);
-  if (auto ok = make_transactional(); !ok) why.message += "; then " + ok.error().message;
-  state_.store(transaction_state::idle, std::memory_order_relaxed);
   if (why.code != errc::fenced && !lasting(why.code))
     why.code = why.code == errc::unavailable ? errc::unavailable : errc::io;
   return tl::unexpected(std::move(why));
 }
 
+// A process that stood still for long may have a successor of its instance, which has the id and
+// works: it is not to be fenced by one that learns of it only now. Where the group tells nothing,
+// the next epoch asks again; what was open is meanwhile nobody's to finish.
+status writer::take_again() {
+  if (auto own = check_place_(group_); !own) {
+    if (own.error().code == errc::fenced) fenced_ = own.error();
+    return own;
+  }
+  return make_transactional();
+}
+
 // ---- without transactions ----
 
 void writer::count_failure(errc code, bool group_changed, bool expired) noexcept {
+  if (code == errc::fenced) return ended(transaction_end::fenced);
   if (expired) return ended(transaction_end::expired);
   if (group_changed) return ended(transaction_end::group_changed);
-  if (code == errc::fenced) return ended(transaction_end::fenced);
   if (lasting(code)) return ended(transaction_end::refused);
   ended(code == errc::unavailable ? transaction_end::unavailable : transaction_end::failed);
 }

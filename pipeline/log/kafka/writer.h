@@ -4,9 +4,11 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -27,12 +29,18 @@ class producer;
 /// Writes epochs as transactions, and records outside epochs.
 ///
 /// Thread-safe; epochs follow one another. README.md has the table of what it does at each error of
-/// the protocol. A commit takes at most `transaction_timeout`, twice `request_timeout` and the time
-/// that librdkafka needs to end a client.
+/// the protocol. A commit takes at most `transaction_timeout`, twice `request_timeout`, one answer
+/// of `check_place` and the time that librdkafka needs to end a client.
 class writer {
  public:
-  /// Both outlive it. No broker is asked before the first write.
-  writer(const kafka_options& options, topics& known);
+  /// Whether the place in `group` that this process commits from is its own still; errc::fenced:
+  /// another has it.
+  using place_check = std::function<status(std::string_view group)>;
+
+  /// Both outlive it. No broker is asked before the first write. `check_place` is asked before the
+  /// transactional id is taken again after a failure: whoever has it by then would be fenced by
+  /// that.
+  writer(const kafka_options& options, topics& known, place_check check_place);
   ~writer();
   writer(const writer&) = delete;
   writer& operator=(const writer&) = delete;
@@ -67,6 +75,7 @@ class writer {
   [[nodiscard]] status check_changes(const epoch_changes& epoch);
   [[nodiscard]] result<std::int64_t> record_bytes_max(std::string_view topic);
   [[nodiscard]] status make_transactional();
+  [[nodiscard]] status take_again();
   [[nodiscard]] result<producer*> outside_epochs();
   [[nodiscard]] status write_transaction(const epoch_changes& epoch,
                                          const rd_kafka_consumer_group_metadata_s* member,
@@ -95,12 +104,13 @@ class writer {
 
   const kafka_options& options_;
   topics& topics_;
+  const place_check check_place_;
   std::string instance_;
 
   std::mutex epoch_mutex_;
   std::string group_;                        ///< guarded by epoch_mutex_, as all down to `began_`
   std::unique_ptr<producer> transactional_;  ///< null: to be made before the next epoch
-  bool fenced_ = false;                      ///< for good
+  std::optional<error> fenced_;              ///< for good
   clock::time_point began_;                  ///< the transaction under way
 
   std::atomic<transaction_state> state_{transaction_state::idle};
