@@ -317,6 +317,23 @@ TEST_F(kafka_group_test, CommitsOffsetsOfItsGroupWithoutTransactions) {
   EXPECT_THAT(done.error().message, HasSubstr("taken this worker's tasks away"));
 }
 
+TEST_F(kafka_group_test, BeginsNoTransactionWhereItHoldsNoAssignment) {
+  int begun = 0;
+  auto with = options();
+  with.on_step = [&](std::string_view step) { begun += step == "begin" ? 1 : 0; };
+  log_.reset();
+  log_ = open(with);
+  auto member = join(*log_);
+  must(change(*log_, 1, "ana", "1"));
+  must(member->release());
+  const auto done = change(*log_, 2, "ana", "2");
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, errc::unavailable) << done.error().message;
+  EXPECT_THAT(done.error().message, HasSubstr("taken this worker's tasks away"));
+  EXPECT_EQ(begun, 1);
+  EXPECT_THAT(must(log_->committed(group_, in_)), ElementsAre(1));
+}
+
 TEST_F(kafka_group_test, RefusesASecondMembershipOfOneProcess) {
   auto member = join(*log_);
   const auto second = log_->join(request());

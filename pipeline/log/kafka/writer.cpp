@@ -240,11 +240,18 @@ status writer::write_transaction(const epoch_changes& epoch,
   return {};
 }
 
-// Once a batch has been refused, librdkafka takes no more records of its transaction: the batch's report tells why.
+// In a transaction that has failed already, librdkafka refuses any call as out of place. Why it failed, the report of the batch that
+// the broker refused tells, or else what librdkafka keeps: it answers so to who begins another, which one that goes on refuses too.
 error writer::cause_of(error refused, clock::time_point until) {
   if (refused.code != errc::io) return refused;
   const auto written = transactional_->flush(std::min(clock::now() + report_wait, until));
-  return written ? refused : written.error();
+  if (!written) return written.error();
+  auto* kept = rd_kafka_begin_transaction(transactional_->get());
+  if (kept == nullptr || rd_kafka_error_code(kept) == RD_KAFKA_RESP_ERR__STATE) {
+    if (kept != nullptr) rd_kafka_error_destroy(kept);
+    return refused;
+  }
+  return transactional_->on().fail(kept, "writing an epoch").value();
 }
 
 status writer::send_offsets(const epoch_changes& epoch,
@@ -258,6 +265,7 @@ status writer::send_offsets(const epoch_changes& epoch,
     member = alone.get();
   }
   auto& on = *transactional_;
+  constexpr std::string_view doing = "committing the offsets of an epoch";
   for (;;) {
     auto* refused = rd_kafka_send_offsets_to_transaction(on.get(), list.get(), member,
                                                          static_cast<int>(left().count()));
@@ -266,14 +274,10 @@ status writer::send_offsets(const epoch_changes& epoch,
     const bool again = rd_kafka_error_is_retriable(refused) != 0 &&
                        clock::now() < began_ + options_.transaction_timeout;
     if (!again && rd_kafka_error_code(refused) == RD_KAFKA_RESP_ERR__STATE) {
-      // The transaction has failed already: by a batch that the broker refused, and whose report tells why.
-      const auto written = on.flush(std::min(clock::now() + report_wait, began_ + options_.transaction_timeout));
-      if (!written) {
-        rd_kafka_error_destroy(refused);
-        return end_failed(written.error(), true);
-      }
+      auto out_of_place = on.on().fail(refused, doing).value();
+      return end_failed(cause_of(std::move(out_of_place), began_ + options_.transaction_timeout), true);
     }
-    if (!again) return end_failed(refused, "committing the offsets of an epoch");
+    if (!again) return end_failed(refused, doing);
     rd_kafka_error_destroy(refused);
   }
 }
