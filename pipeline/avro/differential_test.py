@@ -381,7 +381,7 @@ def codecs_of_fastavro():
             fastavro.writer(io.BytesIO(), {"type": "record", "name": "r", "fields": []}, [{}], codec=codec)
             known.append(codec)
         except (ValueError, ImportError):
-            print(f"container codec {codec}: fastavro has not got it here, not checked")
+            print(f"skipped: container codec {codec}: fastavro has not got it; install tests/requirements.txt")
     return known
 
 

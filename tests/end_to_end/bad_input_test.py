@@ -7,10 +7,9 @@ import re
 import resource
 import signal
 import subprocess
-import sys
 import unittest
 
-from place import BUILD, ROOT, SONDER, Place, free_port, get, wait
+from place import BUILD, ROOT, SONDER, Place, free_port, get, main, wait
 
 PLUGINS = BUILD / "testing_plugins"
 TEXT_BYTES = 8 << 20
@@ -366,4 +365,4 @@ sinks:
 
 
 if __name__ == "__main__":
-    sys.exit(0 if unittest.main(exit=False, verbosity=2).result.wasSuccessful() else 1)
+    main()

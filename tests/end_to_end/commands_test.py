@@ -6,15 +6,40 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import unittest
 
-from place import BUILD, QUICKSTART, ROOT, SONDER, Place, free_port, get, wait
+from place import BUILD, QUICKSTART, ROOT, SONDER, Place, free_port, get, main, wait
 
 COMMANDS = ["run", "validate", "test", "inspect", "produce", "consume", "topics", "group", "reset", "schemas", "schemas list", "schemas show",
             "schemas check", "try", "demo", "version", "completion", "completion bash"]
 SCREEN_LINES = 40
+
+
+def specified_metrics():
+    """The table of metrics.md: name -> type, labels with the values that they may have (none: any), bound, meaning."""
+    out = {}
+    for line in (ROOT / "pipeline/observe/metrics.md").read_text().splitlines():
+        if line.startswith("| sonder_"):
+            name, kind, labels, series, _, meaning = (cell.strip() for cell in line.strip("|").split("|"))
+            out[name] = {"type": kind, "series": int(series), "help": meaning,
+                         "labels": {label: values.split(", ") if values else []
+                                    for label, values in re.findall(r"(\w+)(?: \[([^\]]*)\])?", labels)}}
+    return out
+
+
+class Exposition:
+    """Prometheus' text format: of each metric its type, help and the label sets that it is shown with."""
+
+    def __init__(self, text):
+        self.types = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.M))
+        self.helps = dict(re.findall(r"^# HELP (\w+) (.*)$", text, re.M))
+        self.series = {}
+        for name, labels in re.findall(r"^(\w+)(?:\{(.*)\})? \S+$", text, re.M):
+            of = next((name[:-len(end)] for end in ("_bucket", "_sum", "_count")
+                       if name.endswith(end) and self.types.get(name[:-len(end)]) == "histogram"), name)
+            pairs = re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', labels)
+            self.series.setdefault(of, set()).add(tuple(pair for pair in pairs if of == name or pair[0] != "le"))
 
 
 class CommandsTest(unittest.TestCase):
@@ -331,14 +356,13 @@ expect:
         self.assertIn('sonder_batch_records_sum{node="journal",port="source"} 300', text)
         self.assertIn('sonder_source_lag_records{topic="consent",role="table"}', text)
         self.assertIn('sonder_store_bytes{stage="consent",store=', text)
-        if shutil.which("promtool"):
-            done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
-            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
         said = self.place.run("run", QUICKSTART, "--data-dir", self.place.folder / "other", "--set", f"run.http_port={port}",
                               "--set", "run.http_address=127.0.0.2", expect=3).stderr
         self.assertIn("is the port in use?", said)
-        self.place.run("run", QUICKSTART, expect=3)  # the folder is taken
+        said = self.place.run("run", QUICKSTART, expect=3).stderr
+        self.assertIn(f"sonder: data folder {self.place.folder}/data: process {worker.pid} writes there already; stop it, "
+                      "or use another folder", said.splitlines())
 
         worker.send_signal(signal.SIGTERM)
         out, _ = worker.communicate(timeout=40)
@@ -346,6 +370,52 @@ expect:
         summary = json.loads(out)
         self.assertEqual(summary["stopped_because"], "signal")
         self.assertEqual(summary["records_in"], 300)
+
+    def metrics_of_a_worker(self):
+        """What /metrics shows of the quickstart flow that has done some work."""
+        port = free_port()
+        worker = self.place.start("run", QUICKSTART, "--set", f"run.http_port={port}", "--quiet")
+        self.addCleanup(lambda: (worker.poll() is None and worker.kill(), worker.communicate()))
+        wait(lambda: get(port, "/readyz")[0] == 200)
+        self.place.run("demo", "--config", QUICKSTART, "--entries", 300, "--consenting", 0.7, "--quiet")
+        wait(lambda: 'sonder_records_in_total{node="journal",port="source"} 300' in get(port, "/metrics")[1])
+        return get(port, "/metrics")[1]
+
+    def test_promtool_accepts_what_a_running_worker_shows(self):
+        if not shutil.which("promtool"):
+            self.skipTest("promtool (package prometheus) is not installed")
+        done = subprocess.run(["promtool", "check", "metrics"], input=self.metrics_of_a_worker(), capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def test_what_a_running_worker_shows_is_what_the_specification_says(self):
+        shown = Exposition(self.metrics_of_a_worker())
+        specified = specified_metrics()
+        for plugin in sorted((BUILD / "plugins").glob("*.so")):
+            for metric in json.loads(self.place.run("inspect", "--json", plugin).stdout)["metrics"]:
+                label = metric.get("label")
+                specified[metric["name"]] = {"type": metric["type"], "help": metric["help"], "series": 256,
+                                             "labels": {label["name"]: label["values"]} if label else {}}
+        self.assertEqual({name for name in shown.types if not name.startswith("process_")}, set(specified))
+        self.assertEqual({name: shown.types[name] for name in specified}, {name: of["type"] for name, of in specified.items()})
+        self.assertEqual({name: shown.helps[name] for name in specified}, {name: of["help"] for name, of in specified.items()})
+        flow = json.loads(self.place.run("inspect", QUICKSTART, "--json").stdout)
+        topics, stages = {"journal", "consent", "insight"}, {stage["stage"] for stage in flow["stages"]}
+        ports = {i["port"] for stage in flow["stages"] for i in stage["inputs"]}
+        of_this_flow = {"node": stages | topics, "stage": stages, "topic": topics, "sink": {"insight"}, "port": ports | {"source", "sink"},
+                        "plugin": {"consent_filter", "anonymizer", "sentiment"}, "partition": {str(p) for p in range(8)}}
+        for name, of in specified.items():
+            with self.subTest(metric=name):
+                series = shown.series.get(name, set())
+                self.assertLessEqual(len(series), of["series"])
+                for labels in series:
+                    self.assertEqual([label for label, _ in labels], list(of["labels"]))
+                    for label, value in labels:
+                        allowed = of["labels"][label] or of_this_flow.get(label)
+                        self.assertTrue(allowed is None or value in allowed, f"{label}={value}")
+        # Not an empty show: these have a figure as soon as a worker has worked.
+        for name in ("sonder_records_in_total", "sonder_batch_records", "sonder_store_bytes", "sonder_epochs_total", "sonder_tasks",
+                     "sonder_end_to_end_latency_seconds", "sonder_anonymizer_identifiers_total"):
+            self.assertTrue(shown.series.get(name), name)
 
     def test_completion_knows_the_options_of_each_command(self):
         script = self.place.run("completion", "bash").stdout
@@ -366,4 +436,4 @@ expect:
 
 
 if __name__ == "__main__":
-    sys.exit(0 if unittest.main(exit=False, verbosity=2).result.wasSuccessful() else 1)
+    main()

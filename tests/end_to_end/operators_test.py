@@ -10,7 +10,7 @@ import sys
 import time
 import unittest
 
-from place import BUILD, ROOT, Place, free_port, get, wait
+from place import BUILD, ROOT, Place, free_port, get, main, wait
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "kafka"))
 import broker  # noqa: E402
@@ -215,4 +215,4 @@ if __name__ == "__main__":
         KIND = sys.argv.pop(1)
     if KIND == "kafka":
         broker.of_this_run()
-    unittest.main(verbosity=2)
+    main()
