@@ -2,7 +2,11 @@
 
 #include <arpa/inet.h>
 #include <civetweb.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <string_view>
@@ -120,6 +124,50 @@ bool is_address(int family, const std::string& text) {
   return ::inet_pton(family, text.c_str(), parsed) == 1;
 }
 
+// Why nobody can listen there, as errno; 0 if it works now. civetweb says in words only that it
+// failed.
+int listening_error(bool v6, const http_options& options) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof(sockaddr_in);
+  const auto port = htons(static_cast<std::uint16_t>(options.port));
+  if (v6) {
+    auto* to = reinterpret_cast<sockaddr_in6*>(&address);
+    to->sin6_family = AF_INET6;
+    to->sin6_port = port;
+    ::inet_pton(AF_INET6, options.address.c_str(), &to->sin6_addr);
+    size = sizeof *to;
+  } else {
+    auto* to = reinterpret_cast<sockaddr_in*>(&address);
+    to->sin_family = AF_INET;
+    to->sin_port = port;
+    ::inet_pton(AF_INET, options.address.c_str(), &to->sin_addr);
+  }
+  const int tried = ::socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (tried < 0) return errno;
+  const int on = 1;
+  ::setsockopt(tried, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  const bool listens = ::bind(tried, reinterpret_cast<const sockaddr*>(&address), size) == 0 &&
+                       ::listen(tried, 1) == 0;
+  const int why = listens ? 0 : errno;
+  ::close(tried);
+  return why;
+}
+
+// What was found, and what to do.
+std::string why_not_listening(int error, const std::string& said) {
+  const std::string other_port =
+      "choose another one with --set run.http_port=PORT, 0 for any that is free, or -1 for none";
+  if (error == EADDRINUSE) return "the port is in use; " + other_port;
+  if (error == EACCES) return "this user may not listen on this port; " + other_port;
+  if (error == EADDRNOTAVAIL || error == EAFNOSUPPORT)
+    return "this machine has no such address; set run.http_address to one of its own, or to "
+           "0.0.0.0 for all";
+  const auto found = error != 0     ? std::string(std::strerror(error))
+                     : said.empty() ? "it does not say why"
+                                    : said;
+  return found + "; try again, or run without with --set run.http_port=-1";
+}
+
 }  // namespace
 
 result<std::unique_ptr<http_server>> http_server::start(const http_options& options,
@@ -162,9 +210,8 @@ result<std::unique_ptr<http_server>> http_server::start(const http_options& opti
   auto* context = mg_start(&callbacks, made.get(), settings);
   if (context == nullptr)
     return fail(errc::unavailable,
-                "HTTP server cannot listen on " + address +
-                    (made->last_error.empty() ? "" : ": " + made->last_error) +
-                    "; is the port in use? choose another one, 0 for any, or -1 for none; is the address one of this machine's?");
+                "HTTP server cannot listen on " + address + ": " +
+                    why_not_listening(listening_error(v6, options), made->last_error));
   made->context = context;
   mg_server_port bound[1] = {};
   if (mg_get_server_ports(context, 1, bound) < 1) {

@@ -119,8 +119,25 @@ TEST_F(HttpServer, SaysWhatToDoWhenThePortIsInUse) {
   });
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, errc::unavailable);
-  EXPECT_THAT(second.error().message, HasSubstr("127.0.0.1:" + std::to_string(server->port())));
-  EXPECT_THAT(second.error().message, HasSubstr("is the port in use? choose another one"));
+  EXPECT_EQ(second.error().message,
+            "HTTP server cannot listen on 127.0.0.1:" + std::to_string(server->port()) +
+                ": the port is in use; choose another one with --set run.http_port=PORT, 0 for any "
+                "that is free, or -1 for none");
+}
+
+TEST(HttpServerStart, TellsAnAddressThatThisMachineHasNotFromAPortInUse) {
+  metrics of;
+  const auto start = [&](const std::string& address) {
+    const auto started = http_server::start({address, 0}, of, [] { return readiness{}; });
+    return started ? std::string("started") : started.error().message;
+  };
+  const std::string advice =
+      ": this machine has no such address; set run.http_address to one of its own, or to 0.0.0.0 "
+      "for all";
+  EXPECT_EQ(start("192.0.2.1"), "HTTP server cannot listen on 192.0.2.1:0" +
+                                    advice);  // for documentation only (RFC 5737)
+  EXPECT_EQ(start("2001:db8::1"),
+            "HTTP server cannot listen on [2001:db8::1]:0" + advice);  // as well (RFC 3849)
 }
 
 TEST(HttpServerStart, RefusesAPortThatCannotBe) {

@@ -154,7 +154,8 @@ class CommandsTest(unittest.TestCase):
         said = self.place.run("validate", QUICKSTART, "--set", "run.http_address=foo", expect=1).stdout
         self.assertIn('--set run.http_address: "http_address" of run must be an IPv4 or IPv6 address', said)
         said = self.place.run("run", QUICKSTART, "--set", "run.http_port=0", "--set", "run.http_address=192.0.2.1", expect=3).stderr
-        self.assertIn("is the address one of this machine's?", said)
+        self.assertIn("sonder: HTTP server cannot listen on 192.0.2.1:0: this machine has no such address; "
+                      "set run.http_address to one of its own, or to 0.0.0.0 for all", said.splitlines())
         self.assertIn("--set log.kind: log needs \"bootstrap\"", self.place.run("validate", QUICKSTART, "--set", "log.kind=kafka", expect=1).stdout)
 
     def test_a_quiet_topic_is_left_once_nobody_reads(self):
@@ -359,7 +360,8 @@ expect:
 
         said = self.place.run("run", QUICKSTART, "--data-dir", self.place.folder / "other", "--set", f"run.http_port={port}",
                               "--set", "run.http_address=127.0.0.2", expect=3).stderr
-        self.assertIn("is the port in use?", said)
+        self.assertIn(f"sonder: HTTP server cannot listen on 127.0.0.2:{port}: the port is in use; choose another one with "
+                      "--set run.http_port=PORT, 0 for any that is free, or -1 for none", said.splitlines())
         said = self.place.run("run", QUICKSTART, expect=3).stderr
         self.assertIn(f"sonder: data folder {self.place.folder}/data: process {worker.pid} writes there already; stop it, "
                       "or use another folder", said.splitlines())
