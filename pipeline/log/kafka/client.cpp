@@ -105,6 +105,23 @@ std::string_view next_step(int code) {
 
 }  // namespace
 
+bool says_refused(std::string_view line) noexcept {
+  if (says(line, "SSL handshake failed")) {
+    // OpenSSL 3 calls the end of a connection an error of its own. A listener without TLS may hang
+    // up too.
+    return !says(line, "SSL handshake failed: Disconnected") &&
+           !says(line, "SSL transport error") && !says(line, "unexpected eof while reading");
+  }
+  if (says(line, "SASL authentication error")) {
+    // Of an answer that never came, or was cut off; what a broker answers has no such words.
+    return !says(line, "SaslAuthenticateRequest failed") &&
+           !says(line, "SaslAuthenticateResponse parsing failed");
+  }
+  if (says(line, "mechanism handshake failed")) return says(line, "Unsupported SASL mechanism");
+  if (says(line, "Failed to verify broker certificate")) return true;
+  return says(line, "uthentication fail") && !says(line, "Disconnected");
+}
+
 void client_counts::add(counts& to, client_role of) noexcept {
   // One for one, in the same order.
   static_assert(static_cast<int>(client_role::producer) == static_cast<int>(log_figures::connection::producer));
@@ -246,8 +263,7 @@ void client::take_line(const rd_kafka_s* instance, int level, const char* facili
   if (level <= line_is_error && !says(said, "brokers are down")) {
     const std::lock_guard lock(self->complaint_mutex_);
     self->complaint_ = said;
-    self->refused_ = self->refused_ || says(said, "uthentication fail") ||
-                     says(said, "SASL authentication error") || says(said, "SSL handshake failed");
+    self->refused_ = self->refused_ || says_refused(said);
   }
   if (self->on_line_) {
     self->on_line_(level, std::string("kafka ") + facility + ": " + std::string(said));

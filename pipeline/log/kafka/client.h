@@ -65,7 +65,7 @@ class client {
   /// What this instance complained of most recently ("127.0.0.1:9092: connection refused"); empty:
   /// nothing.
   [[nodiscard]] std::string last_complaint() const;
-  /// Whether a broker refused the credentials, or the TLS handshake failed.
+  /// Whether a broker has refused this client (`says_refused`) at any time.
   [[nodiscard]] bool refused() const;
 
   /// Waits until a broker answers. errc::invalid where credentials are refused, errc::unavailable.
@@ -112,6 +112,12 @@ class client {
 /// Librdkafka's list of these offsets, with `note` beside each; the caller's to destroy.
 [[nodiscard]] rd_kafka_topic_partition_list_s* list_of(std::span<const consumed_offset> offsets,
                                                        std::string_view note = {});
+
+/// Whether a line of librdkafka (without its thread) says that a broker wants nothing of this
+/// client as it is configured: wrong credentials, a mechanism it does not have, a certificate that
+/// one of both does not trust. Not so where the connection merely broke while it was being made, as
+/// it does to a broker that restarts, or to a balancer with none behind it.
+[[nodiscard]] bool says_refused(std::string_view line) noexcept;
 
 /// Our code for librdkafka's.
 [[nodiscard]] errc classify(int code) noexcept;

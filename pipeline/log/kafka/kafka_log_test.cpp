@@ -1,5 +1,6 @@
 #include <thread>
 
+#include "log/kafka/group_fixture.h"
 #include "log/kafka/kafka_fixture.h"
 
 namespace sonder {
@@ -139,6 +140,44 @@ TEST_F(kafka_log_test, SaysHowATopicDiffersFromWhatWasAsked) {
   EXPECT_THAT(made.error().message,
               AllOf(HasSubstr(config.name), HasSubstr("partitions 2 instead of 3"),
                     HasSubstr("compacted no instead of yes")));
+}
+
+// By the name of its policy it is compacted too; the newest record of a key would be gone a week
+// after it was written.
+TEST_F(kafka_log_test, RefusesACompactedTopicThatLosesRecordsByRetention) {
+  topic_config asked;
+  asked.name = test::name_of_its_own("made-by-others");
+  asked.compacted = true;
+  kafka::testing::cluster others;
+  others.create_topic(asked.name, 1,
+                      {{"cleanup.policy", "compact,delete"}, {"retention.ms", "604800000"}});
+  const auto made = log_->create_topic(asked);
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error().code, errc::exists);
+  EXPECT_THAT(
+      made.error().message,
+      AllOf(HasSubstr(asked.name), HasSubstr("cleanup.policy compact,delete instead of compact;")));
+
+  asked.name = test::name_of_its_own("made-by-others");
+  others.create_topic(asked.name, 1,
+                      {{"cleanup.policy", "compact"}, {"retention.ms", "604800000"}});
+  must(log_->create_topic(asked));
+  EXPECT_EQ(must(log_->describe(asked.name)).retention_ms, -1) << "no policy makes it count";
+}
+
+TEST_F(kafka_log_test, MakesACompactedTopicWithARetentionWhereTheFlowAsksForBoth) {
+  topic_config both;
+  both.name = test::name_of_its_own("made");
+  both.compacted = true;
+  both.retention_ms = 604'800'000;
+  must(log_->create_topic(both));
+  must(log_->create_topic(both));
+  EXPECT_EQ(must(log_->describe(both.name)), both);
+
+  both.name = topic("made", 1, true);
+  const auto without = log_->create_topic(both);
+  ASSERT_FALSE(without);
+  EXPECT_THAT(without.error().message, HasSubstr("retention.ms -1 instead of 604800000"));
 }
 
 TEST_F(kafka_log_test, MakesNoTopicWhereItMayNot) {

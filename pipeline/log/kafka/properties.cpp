@@ -9,11 +9,6 @@ namespace {
 
 using namespace std::string_view_literals;
 
-struct refusal {
-  std::string_view name;
-  std::string_view reason;
-};
-
 // Ours alone: another value would break what the log promises, or is said elsewhere.
 constexpr std::array refused{
     refusal{"bootstrap.servers", "set log.bootstrap"},
@@ -58,7 +53,32 @@ constexpr std::array refused{
     refusal{"log.queue", "lines are taken as they come"},
     refusal{"statistics.interval.ms", "its JSON is read by nobody"},
     refusal{"enable.ssl.certificate.verification",
-            "whoever stands between could read and write everything; set ssl.ca.location"},
+            "whoever stands between could read and write everything; set ssl.ca.location", "true"},
+    refusal{"ssl.endpoint.identification.algorithm",
+            "whoever has any certificate of that authority could stand between, and read and write "
+            "everything; give each broker "
+            "one with its host's name",
+            "https"},
+    refusal{"enable.sasl.oauthbearer.unsecure.jwt",
+            "anybody can make a token that nobody has signed", "false"},
+    refusal{"test.mock.num.brokers",
+            "brokers in this process would take what is written, and lose it with the process"},
+    refusal{"test.mock.broker.rtt", "it is of brokers in this process"},
+    refusal{"ut_handle_ProduceResponse",
+            "it is an address in librdkafka's own tests, and would be called"},
+    refusal{"topic.blacklist",
+            "a topic of the flow that it names would never be read, without a line"},
+    refusal{"api.version.request",
+            "without asking, librdkafka takes brokers for 0.10.0, which have no transactions",
+            "true"},
+    refusal{"api.version.fallback.ms",
+            "librdkafka would take brokers for older than they are, which have no transactions",
+            "0"},
+    refusal{"broker.version.fallback", "brokers are asked for what they can do"},
+    refusal{"enabled_events",
+            "every record's fate must be known, and each kind of client takes events of its own"},
+    refusal{"enable_sasl_queue", "nobody takes what comes to that queue"},
+    refusal{"internal.termination.signal", "signals are the host's"},
 };
 
 constexpr std::array consumer_only{
@@ -123,13 +143,22 @@ std::string text(std::int64_t of) {
   return std::to_string(of);
 }
 
+// librdkafka takes "topic.acks" for "acks"; its own names with that prefix come before.
+std::string_view without_scope(std::string_view name) {
+  constexpr auto scope = "topic."sv;
+  if (!name.starts_with(scope) || name.starts_with("topic.metadata.") || name == "topic.blacklist")
+    return name;
+  return name.substr(scope.size());
+}
+
 status check(const std::map<std::string, std::string>& properties, std::string_view where) {
   for (const auto& [name, value] : properties) {
-    for (const auto& no : refused) {
-      if (name != no.name) continue;
-      return fail(errc::invalid,
-                  std::string(where) + "." + name + " cannot be set: " + std::string(no.reason));
-    }
+    const auto no = std::ranges::find(refused, without_scope(name), &refusal::name);
+    if (no == refused.end() || (!no->harmless.empty() && value == no->harmless)) continue;
+    return fail(errc::invalid,
+                std::string(where) + "." + name + " cannot be " +
+                    (no->harmless.empty() ? "set" : "anything but " + std::string(no->harmless)) +
+                    ": " + std::string(no->reason));
   }
   return {};
 }
@@ -196,7 +225,12 @@ status check_properties(const kafka_options& options) {
   return check(options.secrets, "log.secrets");
 }
 
+std::span<const refusal> refused_properties() noexcept {
+  return refused;
+}
+
 bool applies_to(std::string_view property, client_role role) noexcept {
+  property = without_scope(property);
   return produces(role) ? !contains(consumer_only, property) : !contains(producer_only, property);
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,15 @@ struct property {
   std::string name;
   std::string value;
 };
+
+/// A property that nobody may set.
+struct refusal {
+  std::string_view name;
+  std::string_view reason;         ///< or where it is said instead
+  std::string_view harmless = {};  ///< the one value that may be said all the same; empty: none
+};
+/// All of them, by librdkafka's names and other names for the same.
+[[nodiscard]] std::span<const refusal> refused_properties() noexcept;
 
 /// Whether the properties and secrets of `options` may be set. errc::invalid names the property and
 /// the reason.

@@ -2,8 +2,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <librdkafka/rdkafka.h>
 
 #include <algorithm>
+#include <map>
+#include <set>
+#include <string_view>
 
 #include "log/kafka/client.h"
 
@@ -27,18 +31,71 @@ std::string value_of(const std::vector<property>& all, std::string_view name) {
 }
 
 TEST(KafkaProperties, RefusesWhatWouldBreakAGuaranteeAndSaysWhy) {
-  for (const char* name :
-       {"enable.auto.commit", "isolation.level", "transactional.id", "enable.idempotence",
-        "partition.assignment.strategy", "group.id", "acks", "auto.offset.reset", "max.in.flight",
-        "check.crcs", "plugin.library.paths", "enable.ssl.certificate.verification"}) {
+  EXPECT_GE(refused_properties().size(), 50u);
+  std::set<std::string_view> names;
+  for (const auto& no : refused_properties()) {
+    EXPECT_TRUE(names.insert(no.name).second) << no.name << " twice";
+    const std::string name(no.name);
     auto options = on_nowhere();
     options.properties[name] = "x";
     const auto checked = check_properties(options);
     ASSERT_FALSE(checked) << name;
     EXPECT_EQ(checked.error().code, errc::invalid);
+    const auto may_be = no.harmless.empty() ? "set" : "anything but " + std::string(no.harmless);
+    EXPECT_GE(no.reason.size(), std::string_view("it is fixed").size()) << name;
+    EXPECT_EQ(checked.error().message,
+              "log.properties." + name + " cannot be " + may_be + ": " + std::string(no.reason));
+    if (no.harmless.empty()) continue;
+    options.properties[name] = no.harmless;
+    EXPECT_TRUE(check_properties(options)) << name;
+  }
+}
+
+// A name that it does not know would be a line of the table that refuses nothing.
+TEST(KafkaProperties, RefusesNamesThatLibrdkafkaKnows) {
+  for (const auto& no : refused_properties()) {
+    auto* conf = rd_kafka_conf_new();
+    char why[512] = {};
+    const std::string name(no.name);
+    EXPECT_NE(rd_kafka_conf_set(conf, name.c_str(), "x", why, sizeof why), RD_KAFKA_CONF_UNKNOWN)
+        << name << ": " << why;
+    rd_kafka_conf_destroy(conf);
+  }
+}
+
+TEST(KafkaProperties, RefusesWhatLetsSomebodyStandBetweenOrLosesWhatWasAcknowledged) {
+  for (const auto& [name, value] :
+       std::map<std::string, std::string>{{"ssl.endpoint.identification.algorithm", "none"},
+                                          {"enable.ssl.certificate.verification", "false"},
+                                          {"enable.sasl.oauthbearer.unsecure.jwt", "true"},
+                                          {"test.mock.num.brokers", "3"},
+                                          {"topic.blacklist", "^journal"},
+                                          {"api.version.request", "false"},
+                                          {"enabled_events", "1"},
+                                          {"acks", "0"},
+                                          {"isolation.level", "read_uncommitted"},
+                                          {"plugin.library.paths", "./other"}}) {
+    auto options = on_nowhere();
+    options.properties[name] = value;
+    EXPECT_FALSE(check_properties(options)) << name;
+  }
+}
+
+// librdkafka strips the prefix: it would be the same property.
+TEST(KafkaProperties, RefusesAPropertyOfTopicsByItsLongNameToo) {
+  for (const char* name :
+       {"topic.acks", "topic.queuing.strategy", "topic.partitioner", "topic.auto.offset.reset"}) {
+    auto options = on_nowhere();
+    options.properties[name] = "x";
+    const auto checked = check_properties(options);
+    ASSERT_FALSE(checked) << name;
     EXPECT_THAT(checked.error().message,
                 HasSubstr(std::string("log.properties.") + name + " cannot be set: "));
   }
+  auto options = on_nowhere();
+  options.properties = {{"topic.metadata.refresh.interval.ms", "5000"},
+                        {"topic.compression.level", "3"}};
+  EXPECT_TRUE(check_properties(options));
 }
 
 TEST(KafkaProperties, LetsNothingInByWayOfSecrets) {

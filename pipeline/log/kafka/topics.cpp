@@ -57,25 +57,6 @@ std::int64_t number(const char* text, std::int64_t otherwise) {
   return value;
 }
 
-void take_entry(const rd_kafka_ConfigEntry_t* entry, topic_config& into) {
-  const std::string_view name = rd_kafka_ConfigEntry_name(entry);
-  const char* value = rd_kafka_ConfigEntry_value(entry);
-  const std::string_view text = value == nullptr ? "" : value;
-  if (name == "cleanup.policy") {
-    into.compacted = text.find("compact") != std::string_view::npos;
-  } else if (name == "message.timestamp.type") {
-    into.log_append_time = text == "LogAppendTime";
-  } else if (name == "retention.ms") {
-    into.retention_ms = number(value, -1);
-  } else if (name == "retention.bytes") {
-    into.retention_bytes = number(value, -1);
-  } else if (name == "delete.retention.ms") {
-    into.tombstone_ms = number(value, into.tombstone_ms);
-  } else if (name == "max.message.bytes") {
-    into.record_bytes_max = static_cast<std::int32_t>(number(value, into.record_bytes_max));
-  }
-}
-
 void differ(std::string& text, std::string_view what, const std::string& found,
             const std::string& asked) {
   if (found == asked) return;
@@ -87,6 +68,15 @@ constexpr std::chrono::milliseconds not_known_yet(50);  // until a broker is ask
 
 std::string yes_no(bool is) {
   return is ? "yes" : "no";
+}
+
+bool has_retention(const topic_config& of) {
+  return of.retention_ms >= 0 || of.retention_bytes >= 0;
+}
+
+const char* policy_of(bool compacted, bool removes_old) {
+  if (!compacted) return "delete";
+  return removes_old ? "compact,delete" : "compact";
 }
 
 }  // namespace
@@ -230,6 +220,27 @@ result<std::vector<topics::found_topic>> topics::look_up(const std::string* only
   return found;
 }
 
+void topics::take_entry(const rd_kafka_ConfigEntry_t* entry, found_topic& into) {
+  const std::string_view name = rd_kafka_ConfigEntry_name(entry);
+  const char* value = rd_kafka_ConfigEntry_value(entry);
+  const std::string_view text = value == nullptr ? "" : value;
+  auto& config = into.config;
+  if (name == "cleanup.policy") {
+    config.compacted = text.find("compact") != std::string_view::npos;
+    into.removes_old = text.find("delete") != std::string_view::npos;
+  } else if (name == "message.timestamp.type") {
+    config.log_append_time = text == "LogAppendTime";
+  } else if (name == "retention.ms") {
+    config.retention_ms = number(value, -1);
+  } else if (name == "retention.bytes") {
+    config.retention_bytes = number(value, -1);
+  } else if (name == "delete.retention.ms") {
+    config.tombstone_ms = number(value, config.tombstone_ms);
+  } else if (name == "max.message.bytes") {
+    config.record_bytes_max = static_cast<std::int32_t>(number(value, config.record_bytes_max));
+  }
+}
+
 status topics::add_configs(std::vector<found_topic>& to) {
   if (to.empty()) return {};
   const auto doing = "asking " + asks_.bootstrap() + " how its topics are configured";
@@ -260,7 +271,9 @@ status topics::add_configs(std::vector<found_topic>& to) {
     const auto* all = rd_kafka_ConfigResource_configs(described[i], &entries);
     for (auto& t : to) {
       if (t.config.name != name) continue;
-      for (std::size_t e = 0; e < entries; ++e) take_entry(all[e], t.config);
+      for (std::size_t e = 0; e < entries; ++e) take_entry(all[e], t);
+      // What the broker says of retention counts under the policy `delete` alone.
+      if (!t.removes_old) t.config.retention_ms = t.config.retention_bytes = -1;
     }
   }
   return {};
@@ -284,7 +297,7 @@ status topics::make(const topic_config& topic, bool from_any_time) {
   const auto set = [&](const char* name, const std::string& value) {
     rd_kafka_NewTopic_set_config(wanted.get(), name, value.c_str());
   };
-  set("cleanup.policy", topic.compacted ? "compact" : "delete");
+  set("cleanup.policy", policy_of(topic.compacted, has_retention(topic)));
   set("message.timestamp.type", topic.log_append_time ? "LogAppendTime" : "CreateTime");
   set("retention.ms", std::to_string(topic.retention_ms));
   set("retention.bytes", std::to_string(topic.retention_bytes));
@@ -339,13 +352,14 @@ status topics::compare(const topic_config& asked, const found_topic& found) cons
   numbers("partitions", is.partitions, asked.partitions);
   differ(text, "compacted", yes_no(is.compacted), yes_no(asked.compacted));
   differ(text, "log append time", yes_no(is.log_append_time), yes_no(asked.log_append_time));
-  if (asked.compacted) {
-    numbers("delete.retention.ms", is.tombstone_ms, asked.tombstone_ms);
-  } else {
-    // A flow that says nothing of retention leaves it to whoever made the topic.
-    if (asked.retention_ms >= 0) numbers("retention.ms", is.retention_ms, asked.retention_ms);
-    if (asked.retention_bytes >= 0) numbers("retention.bytes", is.retention_bytes, asked.retention_bytes);
-  }
+  if (asked.compacted) numbers("delete.retention.ms", is.tombstone_ms, asked.tombstone_ms);
+  // A flow that says nothing of retention leaves it to whoever made the topic; of a compacted one,
+  // where the newest record of each key is all that there is of it, retention has no business.
+  if (asked.compacted && is.compacted && found.removes_old && !has_retention(asked))
+    differ(text, "cleanup.policy", policy_of(true, true), policy_of(true, false));
+  if (asked.retention_ms >= 0) numbers("retention.ms", is.retention_ms, asked.retention_ms);
+  if (asked.retention_bytes >= 0)
+    numbers("retention.bytes", is.retention_bytes, asked.retention_bytes);
   if (found.replicas < options_.replication_factor)
     numbers("replicas", found.replicas, options_.replication_factor);
   if (text.empty()) return {};

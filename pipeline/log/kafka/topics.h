@@ -10,6 +10,8 @@
 #include "log/kafka/client.h"
 #include "log/log.h"
 
+struct rd_kafka_ConfigEntry_s;
+
 namespace sonder::kafka {
 
 /// Topics of the cluster: made, described, compared. Thread-safe; every call may take as long as
@@ -19,8 +21,10 @@ class topics {
   /// Both outlive it; `asks` is polled by nobody else.
   topics(const kafka_options& options, client& asks) : options_(options), asks_(asks) {}
 
-  /// As in the port. Also errc::not_found where the topic is missing and the configuration does not
-  /// let us make it, and errc::exists where it has fewer replicas than asked for.
+  /// As in the port; a compacted topic with a retention is made with both policies, and one without
+  /// must not lose records by retention. Also errc::not_found where the topic is missing and the
+  /// configuration does not let us make it, and errc::exists where it has fewer replicas than asked
+  /// for.
   [[nodiscard]] status create(const topic_config& topic);
   /// errc::not_found; of a topic that `create` has answered for, only once `request_timeout` is over.
   [[nodiscard]] result<topic_config> describe(std::string_view topic);
@@ -39,11 +43,14 @@ class topics {
     topic_config config;
     std::int32_t replicas = 0;  ///< of the partition that has fewest
     bool led = true;            ///< every partition has a leader
+    bool removes_old =
+        false;  ///< cleanup.policy has `delete`: retention counts, of a compacted topic too
   };
   /// `create` has made or found it: where a broker does not know it, that broker is late.
   void remember(const std::string& topic);
   [[nodiscard]] result<topic_config> describe_once(std::string_view topic);
   [[nodiscard]] result<std::vector<found_topic>> look_up(const std::string* only);
+  static void take_entry(const rd_kafka_ConfigEntry_s* entry, found_topic& into);
   [[nodiscard]] status add_configs(std::vector<found_topic>& to);
   [[nodiscard]] status make(const topic_config& topic);
   [[nodiscard]] status make(const topic_config& topic, bool from_any_time);
