@@ -1,4 +1,6 @@
-import java.io.ByteArrayOutputStream;
+import io.apicurio.registry.serde.SerdeConfig;
+import io.apicurio.registry.serde.avro.AvroKafkaSerializer;
+import io.apicurio.registry.serde.strategy.TopicIdStrategy;
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.nio.ByteBuffer;
@@ -10,10 +12,8 @@ import java.util.List;
 import java.util.Map;
 import org.apache.avro.Schema;
 import org.apache.avro.generic.GenericDatumReader;
-import org.apache.avro.generic.GenericDatumWriter;
 import org.apache.avro.generic.GenericRecord;
 import org.apache.avro.io.DecoderFactory;
-import org.apache.avro.io.EncoderFactory;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
@@ -24,36 +24,40 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
 /**
  * Apache's own clients and Avro, in Confluent's framing.
  *
- *   write BOOTSTRAP TOPIC SCHEMA_FILE ID KEY_FIELD   rows in Avro's JSON on standard input; Java's default partitioner
- *   read BOOTSTRAP TOPIC SCHEMA_FILE ID              what is committed, as lines of: partition, tab, key, tab, Avro's JSON
+ *   write BOOTSTRAP TOPIC SCHEMA_FILE REGISTRY KEY_FIELD   rows in Avro's JSON on standard input; Apicurio's serialiser, as
+ *                                                          Confluent's in framing and subject, which registers the schema
+ *                                                          itself; Java's default partitioner
+ *   read BOOTSTRAP TOPIC SCHEMA_FILE ID                    what is committed, as lines of: partition, tab, key, tab, Avro's JSON
  */
 public class JavaClient {
   public static void main(String[] arguments) throws Exception {
     Schema schema = new Schema.Parser().parse(Files.readString(Path.of(arguments[3])));
-    int id = Integer.parseInt(arguments[4]);
     if (arguments[0].equals("write")) {
-      write(arguments[1], arguments[2], schema, id, arguments[5]);
+      write(arguments[1], arguments[2], schema, arguments[4], arguments[5]);
     } else {
-      read(arguments[1], arguments[2], schema, id);
+      read(arguments[1], arguments[2], schema, Integer.parseInt(arguments[4]));
     }
   }
 
-  static void write(String bootstrap, String topic, Schema schema, int id, String keyField) throws Exception {
+  static void write(String bootstrap, String topic, Schema schema, String registry, String keyField) throws Exception {
     Map<String, Object> settings = Map.of("bootstrap.servers", bootstrap, "acks", "all", "compression.type", "zstd");
+    Map<String, Object> framing = Map.of(
+        SerdeConfig.REGISTRY_URL, registry,
+        SerdeConfig.ENABLE_CONFLUENT_ID_HANDLER, true,
+        SerdeConfig.USE_ID, "contentId",  // what the registry answers as `id` in Confluent's protocol
+        SerdeConfig.ENABLE_HEADERS, false,
+        SerdeConfig.ARTIFACT_RESOLVER_STRATEGY, TopicIdStrategy.class.getName(),  // the subject is TOPIC-value
+        SerdeConfig.AUTO_REGISTER_ARTIFACT, true,
+        SerdeConfig.AUTO_REGISTER_ARTIFACT_IF_EXISTS, "RETURN_OR_UPDATE");
     var rows = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
     var reader = new GenericDatumReader<GenericRecord>(schema);
-    var writer = new GenericDatumWriter<GenericRecord>(schema);
-    try (var to = new KafkaProducer<>(settings, new ByteArraySerializer(), new ByteArraySerializer())) {
+    var serializer = new AvroKafkaSerializer<GenericRecord>();
+    serializer.configure(framing, false);
+    try (var to = new KafkaProducer<>(settings, new ByteArraySerializer(), serializer)) {
       for (String line; (line = rows.readLine()) != null;) {
         GenericRecord row = reader.read(null, DecoderFactory.get().jsonDecoder(schema, line));
-        var bytes = new ByteArrayOutputStream();
-        bytes.write(0);
-        bytes.write(ByteBuffer.allocate(4).putInt(id).array());
-        var encoder = EncoderFactory.get().binaryEncoder(bytes, null);
-        writer.write(row, encoder);
-        encoder.flush();
         byte[] key = row.get(keyField).toString().getBytes(StandardCharsets.UTF_8);
-        to.send(new ProducerRecord<>(topic, null, key, bytes.toByteArray())).get();
+        to.send(new ProducerRecord<>(topic, null, key, row)).get();
       }
     }
   }

@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
-"""What others write on Kafka is read, and what Sonder writes is read by others: Python's and Java's clients and Avro."""
+"""What others write on Kafka is read, and what Sonder writes is read by others: Python's client and Avro (Java's: java_framing_test.py)."""
 import json
 import pathlib
-import shutil
-import subprocess
 import sys
 import unittest
 
@@ -55,20 +53,9 @@ sinks: {{{topic}-insight: sentiment.out}}
 """
 
 
-def java(*arguments, stdin=None):
-    """JavaClient.java with the jars that ops/kafka and ops/registry fetched; None where Java cannot compile."""
-    if shutil.which("javac") is None:
-        return None
-    jars = ROOT / "build/kafka/jars"
-    path = ":".join(str(jar) for jar in [*jars.glob("kafka-*/*.jar"), *jars.glob("apicurio-*/lib/org.apache.avro.avro-*.jar")])
-    done = subprocess.run(["java", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", path, HERE / "JavaClient.java",
-                           *map(str, arguments)], input=stdin, capture_output=True, text=True, timeout=120, check=False)
-    if done.returncode:
-        raise AssertionError(f"JavaClient {arguments[0]}: exit {done.returncode}\n{done.stderr[-2000:]}")
-    return done.stdout
+class Framing(unittest.TestCase):
+    """A journal of its own, with what writes and reads it."""
 
-
-class FramingTest(unittest.TestCase):
     def setUp(self):
         known = broker.of_this_run()
         self.kafka = broker.Kafka(known["SONDER_KAFKA"])
@@ -87,12 +74,6 @@ class FramingTest(unittest.TestCase):
         return [{"event_id": f"e{i}", "subject_id": f"person-{i % 7}-é", "at": AT + i, "text": f"I slept well, {i} \u2615.",
                  "mobile_os": "x", "mood": i % 5 if i % 2 else None} for i in range(count)]
 
-    def write_by_python(self, rows):
-        schema_id = self.registry.register(f"{self.topic}-value", OLD_ENTRY)
-        self.kafka.create(self.topic, PARTITIONS)
-        self.kafka.write(self.topic, [(row["subject_id"].encode(), broker.frame(schema_id, OLD_ENTRY, row), row["at"])
-                                      for row in rows])
-
     def assert_read(self, rows):
         seen = sorted((row for row in self.consumed(self.topic)), key=lambda row: int(row["event_id"][1:]))
         self.assertEqual(len(seen), len(rows))
@@ -100,30 +81,23 @@ class FramingTest(unittest.TestCase):
             for field in ("event_id", "subject_id", "at", "text", "mood"):
                 self.assertEqual(one.get(field), expected[field], field)
 
-    def test_what_pythons_client_writes_is_read(self):
-        rows = self.entries(200)
-        self.write_by_python(rows)
-        self.assert_read(rows)
-
-    def test_what_javas_client_and_avro_write_is_read(self):
-        rows = self.entries(50)
-        schema_id = self.registry.register(f"{self.topic}-value", OLD_ENTRY)
-        self.kafka.create(self.topic, PARTITIONS)
-        schema = self.place.folder / "old.avsc"
-        schema.write_text(json.dumps(OLD_ENTRY), encoding="utf-8")
-        lines = [{**row, "mobile_os": {"string": "x"}, "mood": None if row["mood"] is None else {"int": row["mood"]}}
-                 for row in rows]
-        if java("write", self.kafka.bootstrap, self.topic, schema, schema_id, "subject_id",
-                stdin="".join(json.dumps(line) + "\n" for line in lines)) is None:
-            self.skipTest("no Java compiler; run ops/setup --tests")
-        for record in self.kafka.read(self.topic):
-            self.assertEqual(record.partition(), broker.murmur2_partition(record.key(), PARTITIONS), "Java's partitioner")
-        self.assert_read(rows)
-
     def write_by_sonder(self, rows):
         ours = [{name: value for name, value in row.items() if name != "mobile_os" and value is not None} for row in rows]
         self.place.run("produce", self.topic, "--config", self.config, "--quiet",
                        stdin="".join(json.dumps(row) + "\n" for row in ours))
+
+
+class FramingTest(Framing):
+    def write_by_python(self, rows):
+        schema_id = self.registry.register(f"{self.topic}-value", OLD_ENTRY)
+        self.kafka.create(self.topic, PARTITIONS)
+        self.kafka.write(self.topic, [(row["subject_id"].encode(), broker.frame(schema_id, OLD_ENTRY, row), row["at"])
+                                      for row in rows])
+
+    def test_what_pythons_client_writes_is_read(self):
+        rows = self.entries(200)
+        self.write_by_python(rows)
+        self.assert_read(rows)
 
     def test_what_sonder_writes_python_reads(self):
         rows = self.entries(200)
@@ -143,22 +117,6 @@ class FramingTest(unittest.TestCase):
         for row in rows:
             self.assertEqual(seen[row["event_id"]]["text"], row["text"])
             self.assertEqual(seen[row["event_id"]]["mood"], row["mood"])
-
-    def test_what_sonder_writes_java_reads(self):
-        rows = self.entries(50)
-        self.write_by_sonder(rows)
-        schema_id = broker.unframe(self.registry, self.kafka.read(self.topic)[0].value())[0]
-        schema = self.place.folder / "ours.avsc"
-        schema.write_text(json.dumps(self.registry.text_of(schema_id)), encoding="utf-8")
-        said = java("read", self.kafka.bootstrap, self.topic, schema, schema_id)
-        if said is None:
-            self.skipTest("no Java compiler; run ops/setup --tests")
-        seen = {}
-        for line in said.splitlines():
-            partition, key, row = line.split("\t")
-            self.assertEqual(int(partition), broker.murmur2_partition(key.encode(), PARTITIONS))
-            seen[json.loads(row)["event_id"]] = json.loads(row)["text"]
-        self.assertEqual(seen, {row["event_id"]: row["text"] for row in rows})
 
     def test_the_flow_turns_pythons_records_into_insight_that_python_reads(self):
         rows = self.entries(70)
