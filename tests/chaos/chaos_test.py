@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Disturbs workers on a real Kafka and holds what is left against an oracle that knows nothing of their code.
 
-A seed makes subjects, consents and a schedule. Three workers run the flow beside this program while events keep coming and strikes fall
+A seed makes subjects, an input, one of three flows and a schedule. Three workers run the flow beside this program while events keep coming and strikes fall
 on them, on their disks and clocks, on brokers, connections and the registry (README.md). Then all is healed: the workers must come to the
 end of the input by themselves. In the end one of them runs until idle, and what independent clients read (`read_committed`, Avro of
 their own) must show:
-  - each event whose subject had agreed is in the output once, nothing else is, in order per subject;
+  - each event whose subject had agreed before it is in the output once, nothing else is, in order per subject; rows that stages emit,
+    timers and dead letters are there once each;
   - the running count out of the store of `tally` numbers each subject's entries 1, 2, 3 ... without gap or repeat, so that the store
-    never lost, repeated or resurrected anything over all restarts, restores and hand-overs; its changelog ends with the same counts;
-  - nothing of aborted transactions of others, no dead letters; the group's offsets stand at the end of the input.
+    never lost, repeated or resurrected anything over all restarts, restores and hand-overs; changelogs end with what the input gives;
+  - nothing of aborted transactions of others; the group's offsets stand at the end of the input.
 
 A seed that fails is printed, with its strikes and where the workers' logs are.
 """
@@ -30,20 +31,20 @@ sys.path.insert(0, str(HERE.parent / "kafka"))
 import broker  # noqa: E402
 from cluster import Cluster  # noqa: E402
 from disturbance import WORKER_KINDS, ClusterStrikes, WorkerStrikes  # noqa: E402
-from oracle import PURPOSE, Finding, Oracle, must  # noqa: E402
+from feed import Feed  # noqa: E402
+from oracle import Finding, Oracle, must  # noqa: E402
+from shape import PLAIN, of_seed  # noqa: E402
 from worker import Worker, environment  # noqa: E402
 
 BUILD = pathlib.Path(os.environ["SONDER_BUILD_DIR"])
-PARTITIONS = 4
 STRIKES_SECONDS = 10
-FEED_PAUSE_SECONDS = 0.15
 # Sessions, transaction timeouts and back-offs take half of it; a machine that others use needs more.
 SETTLED_SECONDS = int(os.environ.get("SONDER_CHAOS_SETTLED_SECONDS", 90))
 BEYOND_SECONDS = 10   # for which brokers that have come back may not know how far a partition goes
 PLANTED_SEEDS = 6     # within which a planted fault must be seen
 STATE = {"counts", "store", "missing", "strange"}  # consents are state too
 FAULTS = {            # the strikes that bring it to light; the kinds of finding by which it shows itself
-    "offset_high": (("kill", "leave"), {"missing", "offsets"}),
+    "offset_high": (("kill", "leave"), {"missing", "offsets", "strange"}),  # what is skipped may be a withdrawal
     "lost_overlay": (("kill", "leave"), STATE),
     "stale_checkpoint": (("kill", "leave"), STATE),
     "short_restore": (("wipe", "kill"), STATE),
@@ -55,15 +56,17 @@ MAY_END_WITH = {3, 4}
 
 
 class Trial:
-    def __init__(self, seed, cluster, planted=None):
+    def __init__(self, seed, cluster, guarantee, planted=None):
         self.seed, self.rng, self.cluster, self.planted = seed, random.Random(seed), cluster, planted
+        # Where effects may come again, what is counted and set as often as it comes has no right number.
+        self.shape = PLAIN if planted or guarantee != "exactly_once" else of_seed(seed)
         self.name = broker.name_of_its_own(f"chaos-{seed}")
         self.place = pathlib.Path(tempfile.mkdtemp(prefix=self.name))
         self.kafka, self.registry = broker.Kafka(cluster.address), broker.Registry(cluster.registry_url)
-        self.oracle = Oracle(self.name, self.kafka, self.registry, PARTITIONS)
+        self.oracle = Oracle(self.name, self.kafka, self.registry, self.shape, guarantee == "exactly_once")
         more = {"SONDER_CHAOS": self.name, "SONDER_CHAOS_PLUGINS": str(BUILD / "testing_plugins"),
-                "SONDER_CHAOS_REPLICATION": str(cluster.nodes)}
-        self.workers = [Worker(self.place, n, BUILD, environment(cluster.found, **more), planted) for n in range(3)]
+                "SONDER_CHAOS_REPLICATION": str(cluster.nodes), "SONDER_CHAOS_GUARANTEE": guarantee}
+        self.workers = [Worker(self.place, n, BUILD, self.shape.flow, environment(cluster.found, **more), planted) for n in range(3)]
         if self.rng.random() < 0.4:  # static membership: a worker that comes back has its tasks again at once
             for w in self.workers:
                 w.env["SONDER_CHAOS_INSTANCE"] = f"worker-{w.number}"
@@ -72,92 +75,52 @@ class Trial:
             if clocks:
                 w.set_clock(0)
         self.strikes = WorkerStrikes(seed, STRIKES_SECONDS, self.workers, FAULTS[planted][0] if planted else WORKER_KINDS, clocks)
-        self.events, self.decisions = [], []
+        self.feed = None
         self.found, self.failure, self.began = None, None, time.monotonic()
 
     # ---- input ----
 
     def prepare(self):
-        """The first worker makes topics and registers schemas; decisions are there before any event."""
+        """The first worker makes topics and registers schemas; first decisions are there before any event."""
         import fastavro
-        self.plain = self.producer()
         self.workers[0].start()
-        # All of them: a registry that is killed just after it has taken one up may forget it.
-        subject_of = {t: f"{self.name}-{t}-value" for t in ("journal", "consent", "out", "dead-letter")}
         deadline = time.monotonic() + SETTLED_SECONDS
         while True:
             try:
-                found = {t: self.registry.ask(f"/subjects/{s}/versions/latest") for t, s in subject_of.items()}
-                self.schemas = {t: (f["id"], fastavro.parse_schema(json.loads(f["schema"]))) for t, f in found.items()}
+                # All of them: a registry that is killed just after it has taken one up may forget it.
+                found = {t: self.registry.ask(f"/subjects/{self.name}-{t}-value/versions/latest") for t in self.shape.topics()}
                 break
             except (AssertionError, OSError):
                 assert time.monotonic() < deadline, "the first worker registers no schemas"
                 self.workers[0].start()  # the brokers have just been started, and may not know yet what they are there for
                 time.sleep(0.1)
-        self.everybody = [f"subject-{i}" for i in range(self.rng.randint(5, 40))]
-        for s in self.everybody:
-            first = self.rng.choice(["granted", "granted", "denied", None])
-            if first is None:
-                continue
-            self.decisions.append({"subject_id": s, "purpose": PURPOSE, "decision": first, "at": 1_000})
-            if first == "granted" and self.rng.random() < 0.2:
-                self.decisions.append({"subject_id": s, "purpose": PURPOSE, "decision": "withdrawn", "at": 2_000})
-        self.write("consent", [(d["subject_id"], d, d["at"]) for d in self.decisions])
+        schemas = {t: (f["id"], fastavro.parse_schema(json.loads(f["schema"]))) for t, f in found.items()}
+        self.feed = Feed(self.name, self.seed, self.shape, self.kafka.bootstrap, schemas)
+        self.feed.decide_first()
 
-    def producer(self, **more):
-        from confluent_kafka import Producer
-        return Producer({"log_level": 0, "bootstrap.servers": self.kafka.bootstrap, "enable.idempotence": True,
-                         "reconnect.backoff.max.ms": 500, **more})
-
-    def write(self, topic, rows, through=None):
-        """As any other program would: Confluent's framing, the subject's partition by Java's rule."""
-        schema_id, schema = self.schemas[topic]
-        failed = []
-        to = through or self.plain
-        for subject, row, at in rows:
-            to.produce(f"{self.name}-{topic}", broker.frame(schema_id, schema, filled(schema, row)),
-                       key_of(topic, row), partition=broker.murmur2_partition(subject.encode(), PARTITIONS), timestamp=at,
-                       on_delivery=lambda e, _: failed.append(e) if e else None)
-        assert to.flush(120) == 0 and not failed, failed[:3]
-
-    def event(self, subject):
-        i = len(self.events)
-        e = {"event_id": f"e{i}", "subject_id": subject, "at": 10_000 + i, "n": i}
-        self.events.append(e)
-        return e["subject_id"], e, e["at"]
-
-    def feed(self, until):
-        rng = random.Random(f"{self.seed} events")
+    def give(self, until):
         try:
-            while not until.wait(FEED_PAUSE_SECONDS):
-                self.write("journal", [self.event(rng.choice(self.everybody)) for _ in range(rng.randint(5, 60))])
+            self.feed.run(until)
         except Exception as e:  # told by the main thread, which ends the trial
             self.failure = e
 
-    def feed_aborted(self, until):
-        """Events of transactions that are taken back: nobody may see them."""
+    def give_aborted(self, until):
         from confluent_kafka import KafkaException
         rng, to = random.Random(f"{self.seed} aborted"), None
         while not until.wait(rng.uniform(0.2, 2)):
-            rows = [(s, {"event_id": f"aborted-{i}", "subject_id": s, "at": 9_000, "n": 0}, 9_000)
-                    for i, s in enumerate(rng.choices(self.everybody, k=5))]
+            rows = self.feed.aborted(rng)
             try:
-                to = to or self.aborter()
+                to = to or self.feed.aborter()
                 to.begin_transaction()
-                self.write("journal", rows, to)
+                self.feed.write(rows, to)
                 to.abort_transaction(10)
             except (KafkaException, AssertionError):
                 to = None  # brokers were away: the next one of this name aborts it
         # What stayed open would hide from readers what comes after it.
         try:
-            self.asked_again(self.aborter)
+            self.asked_again(self.feed.aborter)
         except AssertionError as e:
             self.failure = e
-
-    def aborter(self):
-        made = self.producer(**{"transactional.id": f"{self.name}-other", "transaction.timeout.ms": 5_000})
-        made.init_transactions(10)
-        return made
 
     # ---- the trial ----
 
@@ -175,7 +138,7 @@ class Trial:
         for w in self.workers:
             w.start()
         until = threading.Event()
-        feeders = [threading.Thread(target=work, args=(until,)) for work in (self.feed, self.feed_aborted)]
+        feeders = [threading.Thread(target=work, args=(until,)) for work in (self.give, self.give_aborted)]
         for feeder in feeders:
             feeder.start()
         try:
@@ -188,25 +151,25 @@ class Trial:
             raise self.failure
 
     def finish(self):
-        self.come_to_the_end()
+        for topic in self.oracle.consumed():
+            self.come_to_the_end(topic)
         for w in self.workers:
             w.leave()
             must(set(w.ended_alone) <= MAY_END_WITH, "ended", f"worker {w.number} ended with {w.ended_alone}")
         self.asked_again(lambda: self.oracle.await_empty_group(SETTLED_SECONDS))
-        # Each subject once more: every key of the store is read again by the worker that has it last.
-        self.write("journal", [self.event(s) for s in self.everybody])
+        self.feed.write_last()
         self.settle()
-        self.asked_again(lambda: self.oracle.check(self.events, self.decisions))
+        self.asked_again(lambda: self.oracle.check(self.feed.events, self.feed.decisions))
 
-    def come_to_the_end(self):
+    def come_to_the_end(self, topic):
         """By themselves, without being started again: what hangs for good is found here. Only who could not go on is replaced."""
-        began, past, last_sane = time.monotonic(), self.asked_again(self.oracle.last_records), time.monotonic()
-        while behind := self.asked_again(lambda: self.oracle.behind(past)):
+        began, past, last_sane = time.monotonic(), self.asked_again(lambda: self.oracle.last_records(topic)), time.monotonic()
+        while behind := self.asked_again(lambda: self.oracle.behind(topic, past)):
             now = time.monotonic()
             beyond = [each for each in behind if each[1] > each[3]]
             last_sane = last_sane if beyond else now
-            must(now - last_sane < BEYOND_SECONDS, "offsets", f"beyond the end: {beyond}")
-            must(now - began < SETTLED_SECONDS, "stuck", f"offsets {behind}")
+            must(now - last_sane < BEYOND_SECONDS, "offsets", f"{topic}, beyond the end: {beyond}")
+            must(now - began < SETTLED_SECONDS, "stuck", f"{topic}: offsets {behind}")
             for w in self.workers:
                 w.start()
             time.sleep(0.5)
@@ -243,7 +206,7 @@ class Trial:
             shutil.rmtree(self.place, ignore_errors=True)
 
     def report(self, told_of_cluster):
-        line = f"{len(self.events)} events, {len(self.strikes.told)} strikes, {time.monotonic() - self.began:.0f} s"
+        line = f"{self.shape.name}, {len(self.feed.events) if self.feed else 0} events, {len(self.strikes.told)} strikes, {time.monotonic() - self.began:.0f} s"
         alone = [f"worker {w.number}: exit {code}" + f" x {w.ended_alone.count(code)}" * (w.ended_alone.count(code) > 1)
                  for w in self.workers for code in sorted(set(w.ended_alone))]
         if alone:
@@ -259,25 +222,9 @@ class Trial:
         print(line, flush=True)
 
 
-def filled(schema, row):
-    """The row with null in every field that it does not name."""
-    return {f["name"]: row.get(f["name"]) if f["name"] in row else f.get("default") for f in schema["fields"]}
-
-
-def key_of(topic, row):
-    if topic == "journal":
-        return row["subject_id"].encode()
-    import fastavro
-    import io
-    out = io.BytesIO()
-    for field in ("subject_id", "purpose"):
-        fastavro.schemaless_writer(out, "string", row[field])
-    return out.getvalue()
-
-
-def try_seeds(seeds, cluster, planted=None):
+def try_seeds(seeds, cluster, guarantee="exactly_once", planted=None):
     """Trials side by side; what was found, in the order of the seeds, None where nothing was."""
-    trials, of_cluster = [Trial(seed, cluster, planted) for seed in seeds], None
+    trials, of_cluster = [Trial(seed, cluster, guarantee, planted) for seed in seeds], None
     try:
         with concurrent.futures.ThreadPoolExecutor(len(trials) + 1) as side_by_side:
             def all_do(what):
@@ -303,7 +250,7 @@ def see_planted(faults, cluster, first):
     unseen = []
     for fault in faults:
         for seed in range(first, first + PLANTED_SEEDS):
-            found = try_seeds([seed], cluster, fault)[0]
+            found = try_seeds([seed], cluster, planted=fault)[0]
             if isinstance(found, Finding) and found.kind in FAULTS[fault][1]:
                 break
         else:
@@ -319,6 +266,7 @@ def main():
     parser.add_argument("--seed", type=int, default=int(os.environ.get("SONDER_CHAOS_SEED", 1)), help="the first one")
     parser.add_argument("--side-by-side", type=int, default=2, help="so many at a time, on the same brokers")
     parser.add_argument("--brokers", type=int, choices=(1, 3), default=1, help="of its own, killed and restarted one at a time")
+    parser.add_argument("--guarantee", choices=("exactly_once", "at_least_once"), default="exactly_once")
     parser.add_argument("--planted", choices=[*FAULTS, "all"], help="with this fault in the workers, which must be seen")
     parser.add_argument("--name", default="chaos", help="of its brokers, for several runs at a time")
     asked = parser.parse_args()
@@ -329,7 +277,7 @@ def main():
             return
         seeds = range(asked.seed, asked.seed + asked.seeds)
         groups = [seeds[at:at + asked.side_by_side] for at in range(0, len(seeds), asked.side_by_side)]
-        failed = [seed for group in groups for seed, found in zip(group, try_seeds(group, cluster)) if found]
+        failed = [seed for group in groups for seed, found in zip(group, try_seeds(group, cluster, asked.guarantee)) if found]
     finally:
         cluster.close()
     if failed:

@@ -17,8 +17,12 @@ CANNOT_BE_HAD = 77
 class Cluster:
     def __init__(self, nodes, name):
         self.nodes, self.name = nodes, name
-        self.registry("start")
-        self.kafka("start", "--nodes", str(nodes))
+        try:
+            self.registry("start")
+            self.kafka("start", "--nodes", str(nodes))
+        except AssertionError:
+            self.wipe()
+            raise
         self.address, self.registry_url = self.kafka("address"), self.registry("address")
         pairs = [tuple(map(int, line.split())) for line in self.kafka("proxied").splitlines()]
         self.kafka_proxy = Proxy(*(f"{front}:127.0.0.1:{behind}" for front, behind in pairs))
@@ -63,5 +67,8 @@ class Cluster:
     def close(self):
         self.kafka_proxy.close()
         self.registry_proxy.close()
+        self.wipe()
+
+    def wipe(self):
         self.kafka("wipe")
         self.registry("wipe")

@@ -10,7 +10,7 @@ import time
 CALLS = {"init": 1, "begin": 15, "produce": 60, "send_offsets": 15, "flush": 15, "commit": 15, "abort": 1, "apply": 15}
 AGES = (-86_400, -7_200, -600, -5, 5, 600, 7_200, 86_400, 50 * 3_600)  # seconds that a clock jumps to; 0 comes in between
 POINT_SECONDS = 5
-JOINED_SECONDS, LOST_SECONDS = 1.5, 2.5  # until a worker has tasks again; until the group has given them to others
+LOST_SECONDS = 2.5  # by which the group has given a worker's tasks to others
 WORKER_KINDS = ("kill", "kill", "point", "point", "point stop", "stop", "stop long", "leave", "wipe", "disk")
 NETWORK_KINDS = ("cut", "cut", "stall", "stall long", "stall one", "slow", "half-open", "registry", "registry silent")
 BROKER_KINDS = ("kill", "stop", "freeze")
@@ -73,12 +73,13 @@ class WorkerStrikes(Lanes):
             at = f"{rng.choice(('before', 'after'))}:{call}:{rng.randint(1, CALLS[call])}:{'kill' if what == 'point' else 'stop'}"
             stands = rng.uniform(0.2, 1) if rng.random() < 0.4 else rng.uniform(3, 5)
             w.kill()
-            w.start(point=at)
             if call == "abort":
-                self.take_tasks_from(w)
+                self.come_to_abort(w, at)
+            else:
+                w.start(point=at)
             reached = w.await_point(POINT_SECONDS)
             self.tell(f"{told} {at}{'' if reached else ' (not reached)'}")
-            if what == "point stop" and not reached:
+            if not reached and (what == "point stop" or call == "abort"):
                 w.kill()  # it would stand still at some time when nobody looks
             elif what == "point stop":
                 time.sleep(stands)
@@ -106,14 +107,13 @@ class WorkerStrikes(Lanes):
             w.set_clock(to)
         w.start()
 
-
     @staticmethod
-    def take_tasks_from(w):
-        """What it has begun when it stands still is refused, and aborted, as it goes on."""
-        time.sleep(JOINED_SECONDS)
-        w.send(signal.SIGSTOP)
-        time.sleep(LOST_SECONDS)
-        w.send(signal.SIGCONT)
+    def come_to_abort(w, at):
+        """What it has begun when it stands still is refused, and aborted, as it goes on without its tasks."""
+        w.start(point=f"after:begin:3:stop,{at}")
+        if w.await_point(POINT_SECONDS):
+            time.sleep(LOST_SECONDS)
+            w.send(signal.SIGCONT)
 
 
 class ClusterStrikes(Lanes):

@@ -1,18 +1,16 @@
 """What must be left after a trial, by clients and an Avro that are not ours."""
 import collections
-import datetime
 import pathlib
-import struct
 import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "kafka"))
 import broker  # noqa: E402
 
+from replay import PURPOSE, Letter, Replay, consent_key, consent_value, in_ms, in_order  # noqa: E402
+from shape import TASKS, task_of  # noqa: E402
+
 MARKERS_SECONDS = 30
-EPOCH = datetime.datetime.fromtimestamp(0, datetime.timezone.utc)
-LONG_AGO, NEVER = -2**63, 2**63 - 1
-PURPOSE = "ServicePersonalisation"
 
 
 class Finding(AssertionError):
@@ -20,7 +18,8 @@ class Finding(AssertionError):
 
       strange, twice, missing   an output that should not be, one too many, one too few
       order, counts             outputs in another order than their input; counts that the store numbers otherwise
-      dead letters, store       of them; of what a changelog ends with
+      milestones, timers, parked, dead letters, store
+                                too many or too few of them, or others; what a changelog ends with
       offsets                   where the group stands is not the end of the input
       open, members             a transaction, a member of the group that stays for good
       stuck, ended              a worker that does not go on or does not leave; one that ended as none may
@@ -38,50 +37,82 @@ def must(holds, kind, what):
 
 
 class Oracle:
-    def __init__(self, name, kafka, registry, partitions):
-        self.name, self.kafka, self.registry, self.partitions = name, kafka, registry, partitions
+    """`once`: each effect once, not at least once."""
+
+    def __init__(self, name, kafka, registry, shape, once=True):
+        self.name, self.kafka, self.registry, self.shape, self.once = name, kafka, registry, shape, once
 
     def check(self, events, decisions):
         """events, decisions: those acknowledged, in their order."""
         self.await_markers()
         self.check_records(events, decisions)
-        behind = self.behind(self.last_records())
-        must(not behind, "offsets", behind)
+        for topic in self.consumed():
+            behind = self.behind(topic, self.last_records(topic))
+            must(not behind, "offsets", f"{topic}: {behind}")
 
     def check_records(self, events, decisions):
         """Everything that lies in topics, recomputed from the input."""
+        out = [row for _, row in self.rows("out")]
+        replay = Replay(self.shape, self.records("journal"), self.records("consent"), self.registry, {row["event_id"] for row in out})
         # What counts is what lies in the input: a producer that went through a broker's death may have written a batch again.
-        given = self.by_subject("journal")
-        lost = {e["event_id"] for e in events} - {v["event_id"] for mine in given.values() for v in mine}
+        lost = {e["event_id"] for e in events} - replay.place_of.keys()
         assert not lost, f"acknowledged and not in the input: {sorted(lost)[:5]}"
-        decided = self.decided(decisions)
-        agreed = {subject for subject, mine in decided.items() if mine[-1]["decision"] == "granted"}
-        out = self.by_subject("out")
-        wanted = collections.Counter(v["event_id"] for subject in agreed for v in given[subject])
-        seen = collections.Counter(v["event_id"] for mine in out.values() for v in mine)
-        strange = [i for i in seen if i not in wanted]
-        must(not strange, "strange", f"{len(strange)} out that should not be: {strange[:5]}")
-        more = [i for i in seen if seen[i] > wanted[i]]
-        must(not more, "twice", f"{len(more)} twice: {more[:5]}")
-        missing = [i for i in wanted if seen[i] < wanted[i]]
-        must(not missing, "missing", f"{len(missing)} of {len(wanted)}: {missing[:5]}")
-        for subject, mine in out.items():
-            order = [v["event_id"] for v in mine]
-            must(order == [v["event_id"] for v in given[subject]], "order", f"{subject}: {order[:20]}")
-            counts = [v["count"] for v in mine]
-            wrong = [(at, n) for at, n in enumerate(counts, 1) if at != n]
-            must(not wrong, "counts", f"{subject}: entry, count: {wrong[:10]}")
-        must(not self.kafka.read(f"{self.name}-dead-letter"), "dead letters", "some, where all input is well")
-        self.check_store("tally.counts", {(s, s.encode()): str(len(given[s])).encode() for s in agreed if given[s]})
-        self.check_store("consent.consents", {(s, consent_key(s, PURPOSE)): consent_value(mine) for s, mine in decided.items()})
-
-    def decided(self, decisions):
-        """subject -> decisions in the order of their times; all that were acknowledged, and nothing else, lie in the topic."""
-        found = {subject: sorted(({**d, "at": in_ms(d["at"])} for d in mine), key=lambda d: d["at"])
-                 for subject, mine in self.by_subject("consent").items()}
-        lost = [d for d in decisions if not any(d.items() <= each.items() for each in found.get(d["subject_id"], []))]
+        lost = [d for d in decisions if not any(d.items() <= each.items() for each in replay.decisions.get(d["subject_id"], []))]
         assert not lost, f"acknowledged and not in the input: {lost[:5]}"
-        return found
+        self.check_out(out, replay)
+        self.check_same("dead letters", self.letters(), replay.all_letters())
+        if self.shape.milestones:
+            self.check_same("milestones", collections.Counter((row["subject_id"], row["count"]) for _, row in self.rows("milestones")),
+                            replay.milestones())
+        if self.shape.wishes:
+            self.check_wishes(replay)
+        counts = {(s, s.encode()): str(n).encode() for s, n in replay.counts().items()}
+        # Where outputs come before state, a withdrawal may meet an event whose output is there already, the second time.
+        self.check_store("tally.counts", counts, () if self.once else replay.withdrawn)
+        self.check_store("consent.consents", {(s, consent_key(s, PURPOSE)): consent_value(mine) for s, mine in replay.decisions.items()})
+
+    def check_out(self, out, replay):
+        due = replay.out()
+        wanted = collections.Counter(i for mine in due.values() for i, _ in mine)
+        seen = collections.Counter(row["event_id"] for row in out)
+        self.check_same(None, seen, wanted)
+        found = collections.defaultdict(list)
+        for row in out:
+            found[row["subject_id"]].append((row["event_id"], row["count"]))
+        for subject, mine in found.items():
+            order = [i for i, _ in mine]
+            if not self.once:
+                order = list(dict.fromkeys(order))  # what came again is where it was: later
+            must(order == [i for i, _ in due[subject]], "order", f"{subject}: {order[:20]}")
+            wrong = [(i, n, right) for (i, n), (_, right) in zip(mine, due[subject]) if n != right]
+            must(not wrong or not self.once, "counts", f"{subject}: event, count, expected: {wrong[:10]}")
+
+    def check_same(self, kind, found, wanted):
+        """Counters; `kind` is that of all differences, where they have no kinds of their own."""
+        strange = [each for each in found if each not in wanted]
+        must(not strange, kind or "strange", f"{len(strange)} that should not be: {strange[:5]}")
+        more = [each for each in found if found[each] > wanted[each]]
+        must(not more or not self.once, kind or "twice", f"{len(more)} too often: {more[:5]}")
+        missing = [each for each in wanted if found[each] < (wanted[each] if self.once else 1)]
+        must(not missing, kind or "missing", f"{len(missing)} of {len(wanted)} missing: {missing[:5]}")
+
+    def letters(self):
+        found = []
+        for _, row in self.rows("dead-letter"):
+            must(row["topic"] == f"{self.name}-journal", "dead letters", f"of {row['topic']}")
+            found.append(Letter(row["cause"], row["stage"], row["partition"], row["offset"], in_ms(row["timestamp"]), row["value_hash"]))
+        return collections.Counter(found)
+
+    def check_wishes(self, replay):
+        """Timers that fired, those that are set still, and rows that were offered again as often as they asked."""
+        fired, waiting = replay.timers()
+        self.check_same("timers", collections.Counter((row["event_id"], row["at_ms"]) for _, row in self.rows("reminders")), fired)
+        kept = self.stored("remind.~timers")
+        set_still = sorted(value.decode() for (_, key), value in kept.items() if key.startswith(b"t"))
+        must(set_still == sorted(i for i, _ in waiting), "timers", f"set still: {set_still[:5]}, expected {sorted(waiting)[:5]}")
+        self.check_store("remind.asked", {(s, i.encode()): str(n).encode() for i, (s, n) in replay.offered().items()})
+        parked = [at for at in self.stored("remind.~parked") if not at[1].startswith(b"v")]  # v: the version of another store
+        must(not parked, "parked", f"still: {parked[:5]}")
 
     def await_markers(self):
         """A commit is answered when it is decided: readers see it a moment later. Nothing may stay open for good."""
@@ -116,76 +147,59 @@ class Oracle:
 
     def keep(self, folder):
         """What was read, for whoever looks into a finding: the brokers' data does not stay."""
-        for topic in ("journal", "out"):
+        for topic in self.shape.topics():
             with open(folder / f"{topic}.txt", "w", encoding="utf-8") as file:
-                for r in sorted(self.kafka.read(f"{self.name}-{topic}"), key=lambda r: (r.partition(), r.offset())):
-                    row = broker.unframe(self.registry, r.value())[1]
-                    print(f"{topic}[{r.partition()}]@{r.offset()}", row, file=file)
+                for r in self.records(topic):
+                    try:
+                        row = broker.unframe(self.registry, r.value())[1]
+                    except Exception:  # noqa: BLE001 - poison, as it is
+                        row = r.value()
+                    print(f"{topic}[{r.partition()}]@{r.offset()} {r.timestamp()[1]}", row, file=file)
 
-    def by_subject(self, topic):
-        rows = collections.defaultdict(list)
-        for v in self.rows(topic):
-            rows[v["subject_id"]].append(v)
-        return rows
+    def records(self, topic):
+        return in_order(self.kafka.read(f"{self.name}-{topic}"))
 
     def rows(self, topic):
-        records = sorted(self.kafka.read(f"{self.name}-{topic}"), key=lambda r: (r.partition(), r.offset()))
-        return [broker.unframe(self.registry, r.value())[1] for r in records]
+        return [(r, broker.unframe(self.registry, r.value())[1]) for r in self.records(topic)]
 
-    def check_store(self, store, wanted):
-        """A changelog's last words, over all keys, are the replay's: a store that is restored from nothing is right.
-        wanted: (subject, key) -> value, each in the task of its subject."""
-        wanted = {(broker.murmur2_partition(subject.encode(), self.partitions), key): value for (subject, key), value in wanted.items()}
-        stored = {}
-        for r in sorted(self.kafka.read(f"{self.name}.{store}-changelog"), key=lambda r: (r.partition(), r.offset())):
-            stored[r.partition(), r.key()] = r.value()
-        stored = {at: value for at, value in stored.items() if value is not None}
+    def stored(self, store):
+        """A changelog's last words: (task, key) -> value."""
+        changelog = f"{self.name}.{store}-changelog".replace("~", "-")  # no name of a topic may have it
+        last = {(r.partition(), r.key()): r.value() for r in in_order(self.kafka.read(changelog))}
+        return {at: value for at, value in last.items() if value is not None}
+
+    def check_store(self, store, wanted, spare=()):
+        """Over all keys, what lies in a changelog is the replay's: a store that is restored from nothing is right.
+        wanted: (subject, key) -> value, each in the task of its subject; spare: subjects whose keys may be there or not."""
+        must_be = {(task_of(subject), key) for subject, key in wanted if subject not in spare}
+        wanted, stored = {(task_of(subject), key): value for (subject, key), value in wanted.items()}, self.stored(store)
         strange = [at for at in stored if at not in wanted]
         must(not strange, "store", f"{store} has {len(strange)} entries that should not be: {strange[:5]}")
-        gone = [at for at in wanted if at not in stored]
+        gone = [at for at in must_be if at not in stored]
         must(not gone, "store", f"{store} lacks {len(gone)} of {len(wanted)} entries: {gone[:5]}")
-        wrong = [(at, stored[at], wanted[at]) for at in wanted if stored[at] != wanted[at]]
-        must(not wrong, "store", f"{store}, key, found, expected: {wrong[:5]}")
+        wrong = [(at, stored[at], wanted[at]) for at in stored if stored[at] != wanted[at]]
+        must(not wrong or not self.once, "store", f"{store}, key, found, expected: {wrong[:5]}")
 
-    def last_records(self):
-        """One past the last record of each partition of the input."""
+    def consumed(self):
+        """Topics whose places the group keeps, in the order in which their records are taken up."""
+        return [f"{self.name}-journal", *[f"{self.name}.journal-rekey"] * self.shape.rekeyed]
+
+    def last_records(self, topic):
+        """One past the last record of each partition."""
         past = collections.Counter()
-        for r in self.kafka.read(f"{self.name}-journal"):
+        for r in self.kafka.read(topic):
             past[r.partition()] = max(past[r.partition()], r.offset() + 1)
         return past
 
-    def behind(self, past):
-        """Partitions of the input that the group has not consumed to their last record, or beyond their end: (partition, committed,
-        one past the last record, end with what was aborted and the markers)."""
+    def behind(self, topic, past):
+        """Partitions of it that the group has not consumed to their last record, or beyond their end: (partition, committed, one past
+        the last record, end with what was aborted and the markers)."""
         from confluent_kafka import Consumer, TopicPartition
         group = Consumer({"log_level": 0, "bootstrap.servers": self.kafka.bootstrap, "group.id": self.name, "enable.auto.commit": False})
         try:
-            parts = [TopicPartition(f"{self.name}-journal", p) for p in range(self.partitions)]
+            parts = [TopicPartition(topic, p) for p in range(TASKS if topic.endswith("-rekey") else self.shape.journal_partitions)]
             found = [(p.partition, max(p.offset, 0), past[p.partition], group.get_watermark_offsets(p, 30)[1])
                      for p in group.committed(parts, 30)]
             return [each for each in found if not each[2] <= each[1] <= each[3]]
         finally:
             group.close()
-
-
-def in_ms(time):
-    """As Avro's timestamp-millis has it; fastavro makes times of them."""
-    return (time - EPOCH) // datetime.timedelta(milliseconds=1)
-
-
-def consent_key(subject, purpose):
-    """As plugins/consent_filter keeps it: the subject's length, the subject, the purpose."""
-    return struct.pack(">I", len(subject.encode())) + subject.encode() + purpose.encode()
-
-
-def consent_value(mine):
-    """The same of what was decided about one purpose, each decision logged at its own time and without an end."""
-    kinds = ("granted", "denied", "withdrawn")
-    refusals = [d for d in mine if d["decision"] != "granted"]
-    last = max((d["at"] for d in refusals), default=LONG_AGO)
-    grants = [d["at"] for d in mine if d["decision"] == "granted"]
-    buried = max((at for at in grants if at <= last), default=LONG_AGO)
-    alive = sorted(at for at in grants if at > last)
-    kind = kinds.index(refusals[-1]["decision"]) if refusals else 0
-    return (struct.pack("<3B6q", 1, kind, len(alive), last, last, buried, LONG_AGO, NEVER, NEVER)
-            + b"".join(struct.pack("<3q", at, at, NEVER) for at in alive))

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""The oracle on outputs that are right, and on the same outputs doctored: each kind of finding can be made."""
+"""The oracle on what is right, and on the same doctored: each kind of finding can be made."""
 import collections
+import hashlib
 import json
 import pathlib
 import sys
@@ -14,16 +15,22 @@ try:
     import fastavro
 except ImportError as missing:
     broker.leave(f"{missing.name} is not installed; run ops/setup --tests")
-from oracle import PURPOSE, Finding, Oracle, consent_key, consent_value  # noqa: E402
+from feed import key_of  # noqa: E402
+from oracle import Finding, Oracle  # noqa: E402
+from replay import PURPOSE, consent_key, consent_value  # noqa: E402
+from shape import PARKING, PLAIN, REKEYED, task_of  # noqa: E402
 
-PARTITIONS = 4
-SCHEMAS = {1: HERE / "event.avsc", 2: HERE.parent.parent / "schemas/consent.avsc", 3: HERE / "counted.avsc"}
-ID_OF = {"journal": 1, "consent": 2, "out": 3}
+SCHEMAS = HERE.parent.parent / "schemas"
+FILES = {"journal": HERE / "event.avsc", "consent": SCHEMAS / "consent.avsc", "out": HERE / "counted.avsc",
+         "milestones": HERE / "milestone.avsc", "reminders": HERE / "reminder.avsc", "dead-letter": SCHEMAS / "dead_letter.avsc"}
+IDS = {topic: i for i, topic in enumerate(FILES, 1)}
 
 
 class Record:
-    def __init__(self, partition, offset, key, value):
-        self.parts = partition, offset, key, value
+    """As a client gives it."""
+
+    def __init__(self, partition, offset, key, value, at):
+        self.parts = partition, offset, key, value, at
 
     def partition(self):
         return self.parts[0]
@@ -37,128 +44,351 @@ class Record:
     def value(self):
         return self.parts[3]
 
+    def timestamp(self):
+        return 1, self.parts[4]
+
 
 class Topics:
     """Stands for brokers and registry."""
 
     def __init__(self):
         self.records = collections.defaultdict(list)
-        self.schemas = {i: fastavro.parse_schema(json.loads(path.read_text(encoding="utf-8"))) for i, path in SCHEMAS.items()}
+        self.schemas = {IDS[t]: fastavro.parse_schema(json.loads(path.read_text(encoding="utf-8"))) for t, path in FILES.items()}
 
     def read(self, topic):
         return self.records[topic]
 
     def text_of(self, schema_id):
+        assert schema_id in self.schemas, f"/schemas/ids/{schema_id}: 404"
         return self.schemas[schema_id]
 
-    def put(self, topic, key, value, partition=None):
-        at = broker.murmur2_partition(key, PARTITIONS) if partition is None else partition
-        mine = self.records[topic]
-        mine.append(Record(at, sum(r.partition() == at for r in mine), key, value))
+    def put(self, topic, partition, key, value, at=0):
+        mine = self.records[f"t{topic}"]
+        mine.append(Record(partition, sum(r.partition() == partition for r in mine), key, value, at))
+        return mine[-1]
 
-    def put_row(self, topic, row):
-        schema = self.schemas[ID_OF[topic]]
-        filled = {f["name"]: row.get(f["name"], f.get("default")) for f in schema["fields"]}
-        self.put(f"t-{topic}", row["subject_id"].encode(), broker.frame(ID_OF[topic], schema, filled))
+    def framed(self, topic, row):
+        schema = self.schemas[IDS[topic]]
+        return broker.frame(IDS[topic], schema, {f["name"]: row.get(f["name"], f.get("default")) for f in schema["fields"]})
+
+    def row_of(self, record):
+        return broker.unframe(self, record.value())[1]
+
+
+class Right:
+    """An input, and what workers that do everything right make of it."""
+
+    def __init__(self, shape, once=True):
+        self.shape, self.topics = shape, Topics()
+        self.oracle = Oracle("t", self.topics, self.topics, shape, once)
+        self.events, self.decisions, self.standing, self.counts = [], [], {}, collections.Counter()
+
+    def decide(self, who, what, at):
+        row = {"subject_id": who, "purpose": PURPOSE, "decision": what, "at": at}
+        self.decisions.append(row)
+        self.topics.put("-consent", task_of(who), key_of(row), self.topics.framed("consent", row), at)
+        self.standing[who] = what
+        mine = [d for d in self.decisions if d["subject_id"] == who]
+        self.topics.put(".consent.consents-changelog", task_of(who), consent_key(who, PURPOSE), consent_value(mine))
+
+    def happen(self, who, at, wish="", passes=None):
+        e = {"event_id": f"e{len(self.events)}", "subject_id": who, "at": at, "n": len(self.events), "wish": wish}
+        self.events.append(e)
+        record = self.topics.put("-journal", self.shape.partition_of(who), self.shape.key_of(e), self.topics.framed("journal", e), at)
+        if self.standing.get(who) != "granted" if passes is None else not passes:
+            return
+        self.counts[who] += 1
+        self.topics.put(".tally.counts-changelog", task_of(who), who.encode(), str(self.counts[who]).encode())
+        if self.shape.milestones and self.counts[who] % 5 == 0:
+            self.emit("milestones", {"subject_id": who, "count": self.counts[who]})
+        if wish.startswith("retry"):
+            times = 4 if wish == "retry" else int(wish[6:]) + 1
+            self.topics.put(".remind.asked-changelog", task_of(who), e["event_id"].encode(), str(times).encode())
+        if wish == "retry":
+            self.bury(record, "retries_exhausted", "remind")
+        else:
+            self.emit("out", {**e, "count": self.counts[who]})
+
+    def emit(self, topic, row):
+        self.topics.put(f"-{topic}", 0, b"", self.topics.framed(topic, row))
+
+    def spoil(self, value, cause, partition=0):
+        self.bury(self.topics.put("-journal", partition, b"k", value, 9_000), cause, "rekey" if self.shape.rekeyed else "source")
+
+    def bury(self, record, cause, stage, topic="t-journal"):
+        self.emit("dead-letter", {"cause": cause, "stage": stage, "topic": topic, "partition": record.partition(),
+                                  "offset": record.offset(), "timestamp": record.timestamp()[1], "at": 0,
+                                  "value_hash": b"" if record.value() is None else hashlib.sha256(record.value()).digest()})
+
+    def doctor(self, topic, place, change):
+        """One row of an output, otherwise."""
+        record = self.topics.records[f"t-{topic}"][place]
+        value = self.topics.framed(topic, {**self.topics.row_of(record), **change})
+        record.parts = (*record.parts[:3], value, record.parts[4])
+
+
+def plain(shape=PLAIN, once=True):
+    """Of five people: ana and dan agree, bob denies, cy takes it back before and fay during the run, and gives it again; eve says nothing."""
+    right = Right(shape, once)
+    for who, what, at in (("ana", "granted", 1_000), ("bob", "denied", 1_000), ("cy", "granted", 1_000), ("cy", "withdrawn", 2_000),
+                          ("dan", "granted", 1_000), ("fay", "granted", 1_000)):
+        right.decide(who, what, at)
+    for i in range(30):
+        right.happen(("ana", "bob", "cy", "dan", "eve")[i % 5], 10_000 + i)
+    for i in range(4):  # the withdrawal finds the last two still under way
+        right.happen("fay", 10_100 + i, passes=i < 2)
+    right.decide("fay", "withdrawn", 10_200)
+    right.happen("fay", 10_201)
+    right.decide("fay", "granted", 10_300)
+    right.happen("fay", 10_301)
+    good = right.topics.framed("journal", {**right.events[0], "at": 9_000})
+    right.spoil(b"no frame", "not_framed")
+    right.spoil(None, "no_value")
+    right.spoil(b"\0" + (99).to_bytes(4, "big") + good[5:], "unknown_schema", 1)
+    right.spoil(good[:-1], "undecodable", 2)
+    right.spoil(right.topics.framed("journal", {**right.events[0], "subject_id": ""}), "no_subject")
+    if not shape.rekeyed:
+        right.spoil(good, "wrong_partition", (task_of("ana") + 1) % 4)
+    return right
 
 
 class OracleTest(unittest.TestCase):
-    def setUp(self):
-        self.topics = Topics()
-        self.oracle = Oracle("t", self.topics, self.topics, PARTITIONS)
-        self.decisions = [self.decision("ana", "granted"), self.decision("bob", "denied"), self.decision("cy", "granted"),
-                          self.decision("cy", "withdrawn", 2_000), self.decision("dan", "granted")]
-        self.events = [{"event_id": f"e{i}", "subject_id": ("ana", "bob", "cy", "eve", "dan")[i % 5], "at": 10_000 + i, "n": i}
-                       for i in range(100)]
-        for row in self.decisions:
-            self.topics.put_row("consent", row)
-        for row in self.events:
-            self.topics.put_row("journal", row)
-        for who in ("ana", "dan"):
-            for count, row in enumerate([e for e in self.events if e["subject_id"] == who], 1):
-                self.topics.put_row("out", {**row, "count": count})
-                self.topics.put("t.tally.counts-changelog", who.encode(), str(count).encode())
-        for who in ("ana", "bob", "cy", "dan"):
-            mine = [d for d in self.decisions if d["subject_id"] == who]
-            self.put_consent(who, consent_value(mine))
-
-    @staticmethod
-    def decision(subject, what, at=1_000):
-        return {"subject_id": subject, "purpose": PURPOSE, "decision": what, "at": at}
-
-    def put_consent(self, who, value):
-        self.topics.put("t.consent.consents-changelog", consent_key(who, PURPOSE), value,
-                        broker.murmur2_partition(who.encode(), PARTITIONS))
-
-    def finds(self, kind):
+    def finds(self, right, kind):
         with self.assertRaises(Finding) as found:
-            self.oracle.check_records(self.events, self.decisions)
+            right.oracle.check_records(right.events, right.decisions)
         self.assertEqual(found.exception.kind, kind, found.exception)
 
+    @staticmethod
+    def finds_nothing(right):
+        right.oracle.check_records(right.events, right.decisions)
+
     def test_finds_nothing_where_all_is_right(self):
-        self.oracle.check_records(self.events, self.decisions)
+        self.finds_nothing(plain())
+        self.finds_nothing(plain(REKEYED))
+        self.finds_nothing(plain(once=False))
+
+    # ---- outputs ----
 
     def test_sees_an_output_too_many(self):
-        self.topics.put_row("out", {**self.events[0], "count": 21})
-        self.finds("twice")
+        right = plain()
+        right.emit("out", {**right.events[0], "count": 7})
+        self.finds(right, "twice")
 
     def test_sees_an_output_of_somebody_who_did_not_agree(self):
-        self.topics.put_row("out", {**self.events[1], "count": 1})
-        self.finds("strange")
+        right = plain()
+        right.emit("out", {**right.events[1], "count": 1})
+        self.finds(right, "strange")
+
+    def test_sees_an_output_after_a_withdrawal_that_was_acknowledged_before_the_event(self):
+        right = plain()
+        after = next(e for e in right.events if e["at"] == 10_201)
+        right.emit("out", {**after, "count": 3})
+        self.finds(right, "strange")
+
+    def test_sees_an_event_left_out_between_two_that_a_later_withdrawal_let_pass(self):
+        right = plain()
+        fay = [i for i, r in enumerate(right.topics.records["t-out"]) if right.topics.row_of(r)["subject_id"] == "fay"]
+        del right.topics.records["t-out"][fay[0]]
+        self.finds(right, "missing")
+
+    def test_sees_that_a_grant_given_again_had_no_effect(self):
+        right = plain()
+        del right.topics.records["t-out"][-1]
+        self.finds(right, "missing")
 
     def test_sees_a_missing_output(self):
-        del self.topics.records["t-out"][3]
-        self.finds("missing")
+        right = plain()
+        del right.topics.records["t-out"][3]
+        self.finds(right, "missing")
 
     def test_sees_another_order(self):
-        out = self.topics.records["t-out"]
-        out[3].parts, out[4].parts = (*out[3].parts[:3], out[4].value()), (*out[4].parts[:3], out[3].value())
-        self.finds("order")
+        right = plain()
+        out = right.topics.records["t-out"]
+        out[0].parts, out[2].parts = (*out[0].parts[:3], *out[2].parts[3:]), (*out[2].parts[:3], *out[0].parts[3:])
+        self.finds(right, "order")
 
     def test_sees_a_count_that_stood_still(self):
-        out = self.topics.records["t-out"]
-        row = {**broker.unframe(self.topics, out[3].value())[1], "count": 3}
-        out[3].parts = (*out[3].parts[:3], broker.frame(3, self.topics.schemas[3], row))
-        self.finds("counts")
+        right = plain()
+        right.doctor("out", 2, {"count": 1})
+        self.finds(right, "counts")
+
+    # ---- dead letters ----
+
+    def test_sees_a_dead_letter_too_many(self):
+        right = plain()
+        letters = right.topics.records["t-dead-letter"]
+        right.emit("dead-letter", right.topics.row_of(letters[0]))
+        self.finds(right, "dead letters")
+
+    def test_sees_a_record_that_nobody_buried(self):
+        right = plain()
+        del right.topics.records["t-dead-letter"][4]
+        self.finds(right, "dead letters")
+
+    def test_sees_a_buried_record_that_was_well(self):
+        right = plain()
+        right.bury(right.topics.records["t-journal"][0], "undecodable", "source")
+        self.finds(right, "dead letters")
+
+    def test_sees_what_a_dead_letter_says_otherwise(self):
+        for change in ({"cause": "no_value"}, {"stage": "tally"}, {"partition": 3}, {"offset": 77}, {"timestamp": 1}, {"value_hash": b"x"},
+                       {"topic": "t-consent"}):
+            with self.subTest(change):
+                right = plain()
+                right.doctor("dead-letter", 0, change)
+                self.finds(right, "dead letters")
+
+    # ---- stores ----
 
     def test_sees_a_count_in_the_store_that_only_ends_alike(self):
-        self.topics.put("t.tally.counts-changelog", b"ana", b"120")
-        self.finds("store")
+        right = plain()
+        right.topics.put(".tally.counts-changelog", task_of("ana"), b"ana", b"16")
+        self.finds(right, "store")
 
     def test_sees_a_key_of_somebody_without_output(self):
-        self.topics.put("t.tally.counts-changelog", b"bob", b"1")
-        self.finds("store")
+        right = plain()
+        right.topics.put(".tally.counts-changelog", task_of("bob"), b"bob", b"1")
+        self.finds(right, "store")
 
     def test_sees_a_key_of_nobody_that_only_ends_alike(self):
-        self.topics.put("t.tally.counts-changelog", b"\0ana", b"20")
-        self.finds("store")
+        right = plain()
+        right.topics.put(".tally.counts-changelog", task_of("ana"), b"\0ana", b"6")
+        self.finds(right, "store")
 
     def test_sees_a_key_that_is_gone(self):
-        self.topics.put("t.tally.counts-changelog", b"ana", None)
-        self.finds("store")
-
-    def test_sees_the_state_of_another_task(self):
-        self.topics.put("t.tally.counts-changelog", b"ana", b"20", (broker.murmur2_partition(b"ana", PARTITIONS) + 1) % PARTITIONS)
-        self.finds("store")
-
-    def test_sees_a_consent_that_the_store_has_not(self):
-        self.put_consent("eve", consent_value([self.decision("eve", "granted")]))
-        self.finds("store")
-
-    def test_sees_a_withdrawal_that_the_store_has_lost(self):
-        self.put_consent("cy", consent_value([self.decision("cy", "granted")]))
-        self.finds("store")
+        right = plain()
+        right.topics.put(".tally.counts-changelog", task_of("ana"), b"ana", None)
+        self.finds(right, "store")
 
     def test_takes_a_key_that_came_back_after_its_removal(self):
-        self.topics.put("t.tally.counts-changelog", b"ana", None)
-        self.topics.put("t.tally.counts-changelog", b"ana", b"20")
-        self.oracle.check_records(self.events, self.decisions)
+        right = plain()
+        right.topics.put(".tally.counts-changelog", task_of("ana"), b"ana", None)
+        right.topics.put(".tally.counts-changelog", task_of("ana"), b"ana", b"6")
+        self.finds_nothing(right)
+
+    def test_sees_the_state_of_another_task(self):
+        right = plain()
+        right.topics.put(".tally.counts-changelog", (task_of("ana") + 1) % 4, b"ana", b"6")
+        self.finds(right, "store")
+
+    def test_sees_a_consent_that_nobody_gave(self):
+        right = plain()
+        right.topics.put(".consent.consents-changelog", task_of("eve"), consent_key("eve", PURPOSE),
+                         consent_value([{"decision": "granted", "at": 1_000}]))
+        self.finds(right, "store")
+
+    def test_sees_a_withdrawal_that_the_store_has_lost(self):
+        right = plain()
+        right.topics.put(".consent.consents-changelog", task_of("cy"), consent_key("cy", PURPOSE),
+                         consent_value([{"decision": "granted", "at": 1_000}]))
+        self.finds(right, "store")
+
+    # ---- rows that wait, timers, rows that stages emit ----
+
+    @staticmethod
+    def parking():
+        right = Right(PARKING)
+        right.decide("ana", "granted", 1_000)
+        for i, wish in enumerate(["", "retry 2", "remind 1", "retry", "", "remind 500", ""]):
+            right.happen("ana", 10_000 + i, wish)
+        right.emit("reminders", {"event_id": "e2", "at_ms": 10_003})
+        right.topics.put(".remind.-timers-changelog", task_of("ana"), b"t5", b"e5")
+        right.topics.put(".remind.-timers-changelog", task_of("ana"), b"t2", None)
+        right.topics.put(".remind.-parked-changelog", task_of("ana"), b"r1", None)
+        return right
+
+    def test_finds_nothing_where_rows_waited_and_timers_fired(self):
+        self.finds_nothing(self.parking())
+
+    def test_sees_a_timer_that_fired_again(self):
+        right = self.parking()
+        right.emit("reminders", {"event_id": "e2", "at_ms": 10_003})
+        self.finds(right, "timers")
+
+    def test_sees_a_timer_that_never_fired(self):
+        right = self.parking()
+        del right.topics.records["t-reminders"][0]
+        self.finds(right, "timers")
+
+    def test_sees_a_timer_that_fired_too_early(self):
+        right = self.parking()
+        right.emit("reminders", {"event_id": "e5", "at_ms": 10_505})
+        self.finds(right, "timers")
+
+    def test_sees_a_timer_that_is_lost(self):
+        right = self.parking()
+        right.topics.put(".remind.-timers-changelog", task_of("ana"), b"t5", None)
+        self.finds(right, "timers")
+
+    def test_sees_a_row_that_was_offered_once_too_often(self):
+        right = self.parking()
+        right.topics.put(".remind.asked-changelog", task_of("ana"), b"e1", b"4")
+        self.finds(right, "store")
+
+    def test_sees_a_row_that_waits_still(self):
+        right = self.parking()
+        right.topics.put(".remind.-parked-changelog", task_of("ana"), b"r2", b"row")
+        self.finds(right, "parked")
+
+    def test_sees_a_row_that_is_out_though_it_was_buried(self):
+        right = self.parking()
+        right.emit("out", {**right.events[3], "count": 4})
+        self.finds(right, "strange")
+
+    def test_sees_an_emitted_row_too_many_and_one_too_few(self):
+        right = self.parking()
+        right.emit("milestones", {"subject_id": "ana", "count": 5})
+        self.finds(right, "milestones")
+        right = self.parking()
+        del right.topics.records["t-milestones"][0]
+        self.finds(right, "milestones")
+
+    # ---- at least once ----
+
+    def test_takes_what_comes_again_where_that_may_be(self):
+        right = plain(once=False)
+        right.emit("out", {**right.events[0], "count": 7})
+        right.emit("dead-letter", right.topics.row_of(right.topics.records["t-dead-letter"][0]))
+        right.topics.put(".tally.counts-changelog", task_of("ana"), b"ana", b"7")
+        self.finds_nothing(right)
+
+    def test_sees_loss_what_should_not_be_and_another_order_there_too(self):
+        right = plain(once=False)
+        del right.topics.records["t-out"][3]
+        self.finds(right, "missing")
+        right = plain(once=False)
+        right.emit("out", {**right.events[1], "count": 1})
+        self.finds(right, "strange")
+        right = plain(once=False)
+        del right.topics.records["t-dead-letter"][4]
+        self.finds(right, "dead letters")
+        right = plain(once=False)
+        first = right.topics.records["t-out"].pop(0)
+        first.parts = (0, 99, *first.parts[2:])
+        right.topics.records["t-out"].append(first)
+        self.finds(right, "order")
+
+    def test_takes_an_output_whose_state_a_withdrawal_forestalled_when_it_came_again(self):
+        for once in (False, True):
+            right = plain(once=once)
+            right.decide("gil", "granted", 10_400)
+            right.happen("gil", 10_401)
+            right.decide("gil", "withdrawn", 10_402)
+            right.topics.put(".tally.counts-changelog", task_of("gil"), b"gil", None)
+            if once:
+                self.finds(right, "store")
+            else:
+                self.finds_nothing(right)
+
+    # ---- whose fault it is ----
 
     def test_does_not_blame_the_workers_for_an_input_that_the_brokers_lost(self):
-        del self.topics.records["t-journal"][7]
-        with self.assertRaises(AssertionError) as found:
-            self.oracle.check_records(self.events, self.decisions)
-        self.assertNotIsInstance(found.exception, Finding)
+        for topic in ("journal", "consent"):
+            right = plain()
+            del right.topics.records[f"t-{topic}"][0]
+            with self.assertRaises(AssertionError) as found:
+                right.oracle.check_records(right.events, right.decisions)
+            self.assertNotIsInstance(found.exception, Finding)
 
 
 if __name__ == "__main__":

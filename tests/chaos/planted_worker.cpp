@@ -6,7 +6,7 @@
 //
 //   SONDER_PLANTED_FAULT   one of `faults` below; empty: none
 //   SONDER_CHAOS_POINT     before|after:CALL:NTH:kill|stop, where CALL is init, begin, produce, send_offsets, flush, commit, abort or
-//                          apply: the NTH time that the process comes there, it sends itself SIGKILL or SIGSTOP
+//                          apply: the NTH time that the process comes there, it sends itself SIGKILL or SIGSTOP. Several: with commas
 
 #include <librdkafka/rdkafka.h>
 #include <signal.h>
@@ -16,6 +16,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
 #include <memory>
 #include <span>
 #include <sstream>
@@ -80,29 +81,34 @@ struct point {
   std::string when, call;
   int nth = 0;
   int signal = 0;
+  std::atomic<int> passed{0};
 };
 
-point chosen_point() {
-  point p;
+/// Never moved: counted in from any thread.
+std::deque<point> chosen_points() {
+  std::deque<point> all;
   const char* asked = std::getenv("SONDER_CHAOS_POINT");
-  if (asked == nullptr || *asked == 0) return p;
-  std::istringstream from(asked);
-  std::string nth, does;
-  std::getline(from, p.when, ':');
-  std::getline(from, p.call, ':');
-  std::getline(from, nth, ':');
-  std::getline(from, does);
-  p.nth = std::atoi(nth.c_str());
-  p.signal = does == "kill" ? SIGKILL : does == "stop" ? SIGSTOP : 0;
-  if ((p.when != "before" && p.when != "after") || p.nth < 1 || p.signal == 0) refuse("SONDER_CHAOS_POINT", asked);
-  return p;
+  std::istringstream each(asked == nullptr ? "" : asked);
+  for (std::string one; std::getline(each, one, ',');) {
+    auto& p = all.emplace_back();
+    std::istringstream from(one);
+    std::string nth, does;
+    std::getline(from, p.when, ':');
+    std::getline(from, p.call, ':');
+    std::getline(from, nth, ':');
+    std::getline(from, does);
+    p.nth = std::atoi(nth.c_str());
+    p.signal = does == "kill" ? SIGKILL : does == "stop" ? SIGSTOP : 0;
+    if ((p.when != "before" && p.when != "after") || p.nth < 1 || p.signal == 0) refuse("SONDER_CHAOS_POINT", asked);
+  }
+  return all;
 }
 
 void pass(std::string_view when, std::string_view call) {
-  static const point chosen = chosen_point();
-  static std::atomic<int> passed{0};
-  if (call != chosen.call || when != chosen.when) return;
-  if (++passed == chosen.nth) kill(getpid(), chosen.signal);
+  static auto chosen = chosen_points();
+  for (auto& p : chosen) {
+    if (call == p.call && when == p.when && ++p.passed == p.nth) kill(getpid(), p.signal);
+  }
 }
 
 /// The point before a call, and the point after it.

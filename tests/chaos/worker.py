@@ -10,7 +10,6 @@ import time
 
 from oracle import Finding
 
-FLOW = pathlib.Path(__file__).resolve().parent / "flow.yaml"
 LEAVE_SECONDS = 60
 LAST_LINES, LAST_LINE_CHARACTERS = 12, 300
 
@@ -18,8 +17,8 @@ LAST_LINES, LAST_LINE_CHARACTERS = 12, 300
 class Worker:
     """Confined to one thread at a time."""
 
-    def __init__(self, place, number, build, env, planted):
-        self.number, self.env, self.planted = number, env, planted
+    def __init__(self, place, number, build, flow, env, planted):
+        self.number, self.flow, self.env, self.planted = number, flow, env, planted
         self.state = place / f"state-{number}"
         self.log_path = place / f"worker-{number}.log"
         # Through a pipe: what a worker with a full disk has to say is not lost.
@@ -47,7 +46,7 @@ class Worker:
             env["SONDER_CHAOS_POINT"] = point
         if self.planted:
             env["SONDER_PLANTED_FAULT"] = self.planted
-        return [program, "run", FLOW, "--data-dir", self.state, *more], env
+        return [program, "run", self.flow, "--data-dir", self.state, *more], env
 
     def runs(self):
         if self.process is None:

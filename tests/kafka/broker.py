@@ -119,12 +119,15 @@ class Kafka:
 
     def read(self, topic):
         """Every committed record up to the end of each partition."""
-        from confluent_kafka import Consumer, KafkaError, TopicPartition
+        from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
         reader = Consumer({"bootstrap.servers": self.bootstrap, "group.id": name_of_its_own("reader"),
                            "isolation.level": "read_committed", "auto.offset.reset": "earliest",
                            "enable.auto.commit": False, "enable.partition.eof": True})
         try:
-            partitions = reader.list_topics(topic, 30).topics[topic].partitions
+            found = reader.list_topics(topic, 30).topics[topic]
+            if found.error:
+                raise KafkaException(found.error)
+            partitions = found.partitions
             reader.assign([TopicPartition(topic, p, 0) for p in partitions])
             waiting, records, deadline = set(partitions), [], time.monotonic() + 60
             while waiting:
