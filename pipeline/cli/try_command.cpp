@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "cli/command.h"
+#include "plugin/plugin_call.h"
 #include "plugin/trial.h"
 
 namespace sonder::cli {
@@ -42,6 +43,7 @@ int try_plugin(const try_options& options) {
     if (!file)
       return refuse(exit_cannot_start, options.input + ": cannot be read; is the path right?");
   }
+  say_after_crash("the rows of the call are lost");
   const auto done =
       run_trial(options.plugin, trial, options.input == "-" ? std::cin : file, std::cout);
   std::cout.flush();

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <csignal>
 #include <cstddef>
 #include <cstring>
@@ -18,6 +19,9 @@ constexpr std::size_t handler_stack_bytes = 32 << 10;
 thread_local bool has_handler_stack = false;
 alignas(16) thread_local char handler_stack[handler_stack_bytes];
 bool handlers_stand = false;
+
+std::atomic<const char*> after_crash = "what is not committed is read again by the next run. Look at the plugin alone with: sonder try";
+static_assert(std::atomic<const char*>::is_always_lock_free, "a signal handler may not take a lock");
 
 struct fatal_signal {
   int number;
@@ -47,8 +51,10 @@ void last_words(int number) {
   write_words(name);
   write_words(whose != nullptr ? " inside of " : " outside of every plugin's call");
   if (whose != nullptr) write_words(whose);
-  write_words(whose != nullptr ? "; what is not committed is read again by the next run. Look at the plugin alone with: sonder try\n"
-                               : "; what is not committed is read again by the next run. The defect is in sonder or in a thread of a plugin\n");
+  write_words("; ");
+  write_words(whose != nullptr ? after_crash.load()
+                               : "what is not committed is read again by the next run. The defect is in sonder or in a thread of a plugin");
+  write_words("\n");
   // SA_RESETHAND has put the default action back.
   ::raise(number);
 }
@@ -79,5 +85,7 @@ void say_last_words() {
   for (const auto& one : fatal_signals) ::sigaction(one.number, &action, nullptr);
   handlers_stand = true;
 }
+
+void say_after_crash(const char* what) noexcept { after_crash = what; }
 
 }  // namespace sonder

@@ -25,4 +25,7 @@ class plugin_call {
 /// before other threads start.
 void say_last_words();
 
+/// What that line says after a plugin's name, where it is not a worker that ends: what is lost. A literal. Any thread.
+void say_after_crash(const char* what) noexcept;
+
 }  // namespace sonder
