@@ -48,6 +48,8 @@ constexpr std::array faults{
     "short_restore",     // records of a changelog that a restore leaves out
     "fenced_commit",     // a worker that has lost its tasks commits them as one who is in no group
     "dirty_read",        // records of aborted transactions are read
+    // No fault of the worker's, and nothing may come of it:
+    "refused_offsets",  // offsets sent by a member that the group does not know, so that the worker aborts
 };
 
 [[noreturn]] void refuse(const char* name, const char* value) {
@@ -133,6 +135,12 @@ struct group_deleter {
 group_metadata anybody(const std::string& group) {
   return {rd_kafka_consumer_group_metadata_new(group.c_str()),
           [](const rd_kafka_consumer_group_metadata_t* of) { group_deleter()(const_cast<rd_kafka_consumer_group_metadata_t*>(of)); }};
+}
+
+/// A member of the flow's group whom brokers do not know, and refuse.
+rd_kafka_consumer_group_metadata_t* stranger() {
+  const char* group = std::getenv("SONDER_CHAOS");
+  return rd_kafka_consumer_group_metadata_new_with_genid(group == nullptr ? "" : group, 1, "stranger", nullptr);
 }
 
 class unfenced_member final : public member {
@@ -227,6 +235,10 @@ rd_kafka_error_t* __real_rd_kafka_send_offsets_to_transaction(rd_kafka_t*, const
 rd_kafka_error_t* __wrap_rd_kafka_send_offsets_to_transaction(rd_kafka_t* on, const rd_kafka_topic_partition_list_t* offsets,
                                                              const rd_kafka_consumer_group_metadata_t* member, int timeout_ms) {
   const passing here("send_offsets");
+  if (planted("refused_offsets") && this_time(3)) {
+    const std::unique_ptr<rd_kafka_consumer_group_metadata_t, group_deleter> nobody(stranger());
+    return __real_rd_kafka_send_offsets_to_transaction(on, offsets, nobody.get(), timeout_ms);
+  }
   if (!planted("offset_high") || !this_time(3)) {
     return __real_rd_kafka_send_offsets_to_transaction(on, offsets, member, timeout_ms);
   }

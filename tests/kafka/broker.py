@@ -122,7 +122,8 @@ class Kafka:
         from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
         reader = Consumer({"bootstrap.servers": self.bootstrap, "group.id": name_of_its_own("reader"),
                            "isolation.level": "read_committed", "auto.offset.reset": "earliest",
-                           "enable.auto.commit": False, "enable.partition.eof": True})
+                           "enable.auto.commit": False, "enable.partition.eof": True,
+                           "fetch.wait.max.ms": 20})  # the end is told by an answer without records
         try:
             found = reader.list_topics(topic, 30).topics[topic]
             if found.error:
