@@ -288,7 +288,7 @@ sinks:
         self.assert_left(worker, told, "had not come to its end after run.drain_max")
 
     def test_a_second_signal_stops_a_worker_in_the_midst_of_its_work_and_loses_nothing(self):
-        events = [event(i, "slow" if i % 50 == 49 else "t") for i in range(1_000)]
+        events = [event(i, "slow" if i % 50 == 49 else "t") for i in range(5_000)]
         self.config = self.flow("linger", when="slow")
         self.give(*events)
         worker, told = self.start_and_wait_for("a call lingers", "--set", "run.drain_max=1h", "--set", "run.batch_rows=10",

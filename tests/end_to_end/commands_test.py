@@ -380,7 +380,8 @@ expect:
         self.addCleanup(lambda: (worker.poll() is None and worker.kill(), worker.communicate()))
         wait(lambda: get(port, "/readyz")[0] == 200)
         self.place.run("demo", "--config", QUICKSTART, "--entries", 300, "--consenting", 0.7, "--quiet")
-        wait(lambda: 'sonder_records_in_total{node="journal",port="source"} 300' in get(port, "/metrics")[1])
+        worked = ('sonder_records_in_total{node="journal",port="source"} 300\n', 'sonder_end_to_end_latency_seconds_count{', "sonder_store_bytes{")
+        wait(lambda: all(figure in get(port, "/metrics")[1] for figure in worked))
         return get(port, "/metrics")[1]
 
     def test_promtool_accepts_what_a_running_worker_shows(self):
