@@ -12,6 +12,8 @@ constexpr std::size_t properties_max = 256;
 constexpr std::int64_t standby_replicas_max = 8;
 /// Of `max_poll_interval`, past what a revocation may take by the other limits.
 constexpr std::int64_t handing_over_margin_ms = 5'000;
+/// In which an epoch that failed is aborted and its transactional id taken again: two requests of the log on Kafka.
+constexpr std::int64_t settling_ms_max = 20'000;
 
 /// A map of texts: `{session.timeout.ms: 10000}`.
 void read_texts_by_name(yaml_document& document, map_reader& from, const std::string& key,
@@ -117,12 +119,14 @@ void check_log_times(yaml_document& document, const yaml_value& section, const f
                             ms(kafka.session_timeout_ms) + ": make it longer");
     return;
   }
-  // The group waits that long for a worker that hands its tasks over: it finishes batches, then commits once.
-  const auto needed = flow.drain_ms_max + kafka.transaction_timeout_ms + handing_over_margin_ms;
+  // The group waits that long for a worker that hands its tasks over: it finishes batches, begins epochs for as long as one may take
+  // (coordinator::let_go), and the last of them may take as long, fail and be settled.
+  const auto needed = flow.drain_ms_max + 2 * kafka.transaction_timeout_ms + settling_ms_max + handing_over_margin_ms;
   if (kafka.max_poll_interval_ms < needed) {
     document.report(at, "\"max_poll_interval\" of log is " + ms(kafka.max_poll_interval_ms) + ", and a worker may take " + ms(needed) +
-                            " to hand over its tasks: \"drain_max\" of run, then \"transaction_timeout\" of log, and " +
-                            ms(handing_over_margin_ms) + " of margin; make it longer, or one of those shorter");
+                            " to hand over its tasks: \"drain_max\" of run, then twice \"transaction_timeout\" of log, " +
+                            ms(settling_ms_max) + " to settle an epoch that fails, and " + ms(handing_over_margin_ms) +
+                            " of margin; make it longer, or one of those shorter");
   }
 }
 

@@ -361,8 +361,9 @@ INSTANTIATE_TEST_SUITE_P(
                 ":3:94: \"max_poll_interval\" of log is 60000ms, below \"session_timeout\", which is 120000ms: make it longer"},
         mistake{"PollIntervalThatADrainMayOutlast",
                 with("log: {kind: kafka, bootstrap: b, registry: {url: u}, max_poll_interval: 40s}\n"),
-                ":3:73: \"max_poll_interval\" of log is 40000ms, and a worker may take 45000ms to hand over its tasks: \"drain_max\" "
-                "of run, then \"transaction_timeout\" of log, and 5000ms of margin; make it longer, or one of those shorter"},
+                ":3:73: \"max_poll_interval\" of log is 40000ms, and a worker may take 75000ms to hand over its tasks: \"drain_max\" "
+                "of run, then twice \"transaction_timeout\" of log, 20000ms to settle an epoch that fails, and 5000ms of margin; make it "
+                "longer, or one of those shorter"},
         mistake{"SecretOfTheLogThatIsNone",
                 with("log: {kind: kafka, bootstrap: b, registry: {url: u}, secrets: {sasl.password: pw}}\n"),
                 ":3:79: must be one of \"secrets\" of the flow, not another text"},

@@ -158,8 +158,11 @@ status coordinator::let_go(const group_event& event) {
     (void)wait_for_running(give_up_wait);  // what still runs is retired below, and never committed
   }
   status kept;
+  // The group waits for all of it: an epoch is begun only as long as one may take (check_log_times reckons with that and one more).
+  const auto until = steady_clock::now() + milliseconds(context_.flow->options.log.kafka.transaction_timeout_ms);
   for (int part = 0; revoked && kept && part < 2; ++part) {  // a task that was sealed already has a second part
-    if (auto done = commit_collected(); !done) kept = tl::unexpected(done.error());
+    if (part > 0 && steady_clock::now() > until) break;
+    if (auto done = commit_collected(until); !done) kept = tl::unexpected(done.error());
   }
   if (!kept) ++epochs_discarded_;
   if (options_.lines != nullptr) {
@@ -375,7 +378,7 @@ result<bool> coordinator::commit_epoch() {
   return true;
 }
 
-result<bool> coordinator::commit_collected() {
+result<bool> coordinator::commit_collected(steady_clock::time_point until) {
   auto began = steady_clock::now();
   last_commit_ = began;
   // What the last commit wrote is taken in first, so that a task's layers never pile up.
@@ -391,6 +394,8 @@ result<bool> coordinator::commit_collected() {
     SONDER_TRY(commit_epoch_of(left.first(count), began));
     left = left.subspan(count);
     began = steady_clock::now();
+    if (!left.empty() && began > until)
+      return fail(errc::unavailable, "no time is left for the epochs of " + std::to_string(left.size()) + " more tasks, which run again");
   }
   // Only once all parts are in: one that always fails must come to its end.
   discards_in_a_row_ = 0;

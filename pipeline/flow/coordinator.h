@@ -59,7 +59,8 @@ class coordinator {
   [[nodiscard]] int asked_to_stop() const noexcept;
   /// Collects what tasks have finished and commits it. False if there was nothing.
   [[nodiscard]] result<bool> commit_epoch();
-  [[nodiscard]] result<bool> commit_collected();
+  /// As one epoch, or several; none is begun past `until`, but the first.
+  [[nodiscard]] result<bool> commit_collected(std::chrono::steady_clock::time_point until = std::chrono::steady_clock::time_point::max());
   [[nodiscard]] status commit_epoch_of(std::span<task* const> sealed, std::chrono::steady_clock::time_point began);
   [[nodiscard]] std::size_t tasks_that_fit(std::span<task* const> sealed) const;
   [[nodiscard]] status make_smaller(const error& why);

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
@@ -27,6 +28,10 @@ struct group_script {
   std::atomic<int> take_away{0};  ///< 1: revoked, 2: lost; taken back to 0 by the worker's look
   std::atomic<int> assigned{0};
   std::atomic<int> released{0};
+  std::vector<std::int32_t> tasks{0};
+  std::size_t epoch_records = SIZE_MAX;  ///< that the log takes at once
+  std::atomic<int> commit_takes_ms{0};
+  std::array<std::atomic<bool>, 3> taken_up{};  ///< of each task, its first record
 };
 
 class scripted_member final : public group_member {
@@ -47,7 +52,7 @@ class scripted_member final : public group_member {
     } else {
       return group_event{};
     }
-    event.partitions = {0};
+    event.partitions = script_.tasks;
     return event;
   }
   status release() override {
@@ -79,13 +84,18 @@ class grouped_log final : public log {
   }
   status fetch(std::string_view topic, std::int32_t partition, std::int64_t from, const fetch_limits& limits,
                record_block& into) override {
+    if (topic == "events" && from > 0) script_.taken_up.at(static_cast<std::size_t>(partition)) = true;
     return under_.fetch(topic, partition, from, limits, into);
   }
+  epoch_limits limits() const noexcept override { return {.bytes_max = SIZE_MAX, .records_max = script_.epoch_records}; }
   status append(std::span<const produced_batch> batches) override { return under_.append(batches); }
   result<std::vector<std::int64_t>> committed(std::string_view group, std::string_view topic) override {
     return under_.committed(group, topic);
   }
-  status commit(const epoch_changes& epoch) override { return under_.commit(epoch); }
+  status commit(const epoch_changes& epoch) override {
+    std::this_thread::sleep_for(milliseconds(script_.commit_takes_ms));
+    return under_.commit(epoch);
+  }
   result<bool> state_get(std::string_view group, std::string_view store, std::int32_t partition, bytes_view key,
                          buffer& value) override {
     return under_.state_get(group, store, partition, key, value);
@@ -115,15 +125,15 @@ class FlowRebalance : public testing::Test {
              R"({"type":"record","name":"lengths","fields":[{"name":"length","type":"long","sonder.privacy":{"categories":[]}}]})");
   }
 
-  void flow(const std::string& how) {
+  void flow(const std::string& how, int partitions = 1, const std::string& commit_interval = "5ms") {
     const char* root = std::getenv("SONDER_SOURCE_DIR");
     rig.flow("flow: t\nlog: {kind: embedded, dir: data}\ntopics:\n"
-             "  events: {schema: event.avsc, subject: subject_id, event_time: at, partitions: 1}\n"
-             "  out: {schema: lengths.avsc, partitions: 1, carries: [behaviour, quasi_identifier]}\n"
+             "  events: {schema: event.avsc, subject: subject_id, event_time: at, partitions: " + std::to_string(partitions) + "}\n"
+             "  out: {schema: lengths.avsc, partitions: " + std::to_string(partitions) + ", carries: [behaviour, quasi_identifier]}\n"
              "  dead_letter: {schema: " + std::string(root == nullptr ? "." : root) + "/schemas/dead_letter.avsc, partitions: 1}\n"
              "stages:\n  bad: {plugin: misbehaving, in: {texts: events}, attempts_max: 9, retry: 1m, retry_max: 1m, config: {how: " + how +
              ", when: poison}}\n"
-             "sinks:\n  out: bad.out\nrun: {commit_interval: 5ms, batch_rows: 1}\n");
+             "sinks:\n  out: bad.out\nrun: {commit_interval: " + commit_interval + ", batch_rows: 1}\n");
   }
   static void await(const std::function<bool()>& claim) {
     const auto until = steady::now() + std::chrono::seconds(20);
@@ -181,6 +191,42 @@ TEST_F(FlowRebalance, EndsABackOffWhenItsTasksAreLost) {
   flow("not");
   rig.run();
   EXPECT_THAT(rig.records("out"), SizeIs(3));
+}
+
+// The group would throw it out, and others would have its tasks while it commits for them.
+TEST_F(FlowRebalance, BeginsNoEpochOfARevocationPastTheTimeThatTheGroupWaits) {
+  flow("not", 3, "1m");
+  for (int subject = 0; subject < 30; ++subject)
+    rig.give("events", {R"({"event_id":"e","subject_id":"s)" + std::to_string(subject) + R"(","at":1,"text":"ok"})"});
+  script.tasks = {0, 1, 2};
+  script.epoch_records = 1;
+  script.commit_takes_ms = 400;
+  const auto hasty = std::make_shared<graph>(rig.checked());
+  hasty->options.log.kafka.transaction_timeout_ms = 500;
+  std::atomic<int> stop{0};
+  rig.options().stop = &stop;
+  rig.options().until_idle = false;
+  grouped_log grouped(rig.on(), script);
+  result<run_summary> ended;
+  std::thread worker([&] { ended = run_worker(hasty, grouped, rig.options()); });
+  await([&] { return std::all_of(script.taken_up.begin(), script.taken_up.end(), [](const auto& one) { return one.load(); }); });
+  script.take_away = 1;
+  await([&] { return script.released == 1; });
+  const auto at_release = rig.on().committed("t", "events").value();
+  const auto handed_on = std::count_if(at_release.begin(), at_release.end(), [](std::int64_t next) { return next > 0; });
+  EXPECT_GE(handed_on, 1);
+  EXPECT_LT(handed_on, 3) << "the third began after 800 ms, with 500 to begin in";
+  script.commit_takes_ms = 0;
+  await([&] { return script.assigned == 2; });
+  stop = 1;
+  worker.join();
+  ASSERT_TRUE(ended) << ended.error().message;
+  rig.options().stop = nullptr;
+  rig.options().until_idle = true;
+  rig.run();
+  std::size_t out = 0;
+  for (std::int32_t p = 0; p < 3; ++p) out += rig.raw("out", p).size();
+  EXPECT_EQ(out, 30U) << "each once";
 }
 
 /// Its commits do not come back while they are held.

@@ -313,7 +313,7 @@ status producer::flush(deadline until) {
 
 void producer::forget() {
   rd_kafka_purge(client_->get(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-  rd_kafka_flush(client_->get(), -1);
+  rd_kafka_flush(client_->get(), static_cast<int>(forget_max.count()));
 }
 
 std::vector<changelog_position> producer::reached(std::span<const state_change> changes) const {

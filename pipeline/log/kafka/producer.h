@@ -28,7 +28,7 @@ namespace sonder::kafka {
 /// thread would ask over and over again (2.0.2).
 ///
 /// Confined to one thread at a time. Lends keys, values and headers of records to librdkafka until
-/// `flush` or `forget` has returned, or the producer has gone.
+/// `flush` has returned without an error, or the producer has gone.
 class producer {
  public:
   /// `transactional_id` empty: outside transactions.
@@ -48,7 +48,10 @@ class producer {
                            std::int64_t now_ms, deadline until);
   /// Waits for the fate of all records. An error is that of the first one refused.
   [[nodiscard]] status flush(deadline until);
-  /// Drops what is queued or in flight, outside transactions.
+  /// How long `forget` waits for librdkafka's word on what it has dropped.
+  static constexpr std::chrono::milliseconds forget_max{5'000};
+  /// Drops what is queued or in flight, outside transactions. What librdkafka says nothing of in
+  /// time stays lent until the producer has gone.
   void forget();
   /// Forgets what became of earlier records.
   void begin();
