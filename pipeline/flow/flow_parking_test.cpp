@@ -168,6 +168,17 @@ TEST_F(FlowParking, MovesTheOffsetOnAndKeepsTheRowsOverACrash) {
   EXPECT_THAT(rig.run().records_out, 0U);
 }
 
+TEST_F(FlowParking, WaitsNoLongerThanABackOffWhereTheClockGoesBack) {
+  rig.flow(hoard("retry: 1s, retry_max: 1s"));
+  rig.give("events", {event("a1", "ana", 1, "retry 1"), event("b1", "ben", 2), event("a2", "ana", 3)});
+  later_by(50 * 3'600'000);
+  const auto first = run_for(milliseconds(300));
+  EXPECT_EQ(port(first, "hoard").parked, 2U);
+  later_by(0);
+  run_for(milliseconds(3'000));
+  EXPECT_THAT(ids(), ElementsAre("b1", "a1", "a2"));
+}
+
 TEST_F(FlowParking, WaitsLongerAfterEachAttemptAndThenBuriesTheRowAlone) {
   rig.flow(hoard("retry: 10ms, retry_max: 40ms, attempts_max: 4"));
   rig.give("events", {event("a1", "ana", 1, "retry"), event("a2", "ana", 2)});

@@ -201,14 +201,16 @@ status parked_rows::remove(std::uint64_t number) {
 }
 
 void parked_rows::due(std::int64_t now_ms, std::size_t most, std::vector<place>& into) const {
-  for (const auto& [due_ms, one] : by_due_) {
-    if (due_ms > now_ms) break;
+  const auto take = [&](const line& one) {
     // A row that was tried behind one that waited has a back-off of its own, and so have those behind it.
-    for (const auto& row : one->rows) {
-      if (row.due_ms > now_ms) break;
+    for (const auto& row : one.rows) {
+      if (!is_due(row.due_ms, now_ms)) break;
       into.push_back({row.number, row.attempts});
     }
-  }
+  };
+  auto first_waiting = by_due_.begin();
+  for (; first_waiting != by_due_.end() && first_waiting->first <= now_ms; ++first_waiting) take(*first_waiting->second);
+  for (auto last = by_due_.end(); last != first_waiting && is_due((--last)->first, now_ms);) take(*last->second);
   std::sort(into.begin(), into.end(), [](const auto& a, const auto& b) { return a.number < b.number; });
   if (into.size() > most) into.resize(most);
 }

@@ -43,7 +43,8 @@ void write_row(const kept_row& row, std::string& to);
 /// Entries: `r` number -> row; `a` number -> attempts and when the next is due, of rows that were tried. Numbers rise, big-endian.
 class parked_rows {
  public:
-  explicit parked_rows(keyed_store& store) : store_(store) {}
+  /// `wait_ms_max`: the longest back-off. What is due later than that was put off by a clock that has gone back since, and is due.
+  explicit parked_rows(keyed_store& store, std::int64_t wait_ms_max = INT64_MAX) : store_(store), wait_ms_max_(wait_ms_max) {}
 
   /// Reads what is committed. Once, before the rest.
   [[nodiscard]] status load();
@@ -53,7 +54,9 @@ class parked_rows {
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
   [[nodiscard]] bool waits(std::string_view line) const;
   /// Whether a line is due; cheap.
-  [[nodiscard]] bool any_due(std::int64_t now_ms) const noexcept { return !by_due_.empty() && by_due_.begin()->first <= now_ms; }
+  [[nodiscard]] bool any_due(std::int64_t now_ms) const noexcept {
+    return !by_due_.empty() && (is_due(by_due_.begin()->first, now_ms) || is_due(by_due_.rbegin()->first, now_ms));
+  }
 
   /// Puts a row at the end of its line. It is due when all before it are done with, and at `due_ms` at the earliest.
   [[nodiscard]] status add(std::string_view line, std::string_view row, std::int32_t attempts, std::int64_t due_ms);
@@ -85,8 +88,12 @@ class parked_rows {
   };
   void append(std::string name, const waiting_row& row);
   void follow_first(line& of);
+  [[nodiscard]] bool is_due(std::int64_t due_ms, std::int64_t now_ms) const noexcept {
+    return due_ms <= now_ms || due_ms - now_ms > wait_ms_max_;
+  }
 
   keyed_store& store_;
+  const std::int64_t wait_ms_max_;
   std::unordered_map<std::string, line> lines_;
   std::unordered_map<std::uint64_t, line*> lines_of_;  ///< per row
   std::uint64_t next_number_ = 0;

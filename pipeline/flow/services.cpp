@@ -356,7 +356,7 @@ instance_services::instance_services(const graph& flow, const stage_node& stage,
                                                      rebuilt_limits));
     by_index_.push_back(rebuilt_.back().get());
   }
-  parked_ = std::make_unique<parked_rows>(*stores_.back());
+  parked_ = std::make_unique<parked_rows>(*stores_.back(), stage.options.retry_ms_max);
   if (!stage.of.timers.empty()) timers_ = std::make_unique<timer_table>(*stores_[stores_.size() - 2]);
   const auto version = stage.options.name + "\n" + stage.of.id + "\n" + stage.of.version;
   version_hash_ = XXH3_64bits(version.data(), version.size());

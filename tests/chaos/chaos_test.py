@@ -20,6 +20,7 @@ import os
 import pathlib
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -270,6 +271,7 @@ def main():
     parser.add_argument("--planted", choices=[*FAULTS, "all"], help="with this fault in the workers, which must be seen")
     parser.add_argument("--name", default="chaos", help="of its brokers, for several runs at a time")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("asked to end"))  # brokers and workers end too
     cluster = Cluster(asked.brokers, f"{asked.name}-{asked.brokers}")
     try:
         if asked.planted:
