@@ -283,8 +283,8 @@ def main():
     finally:
         cluster.close()
     if failed:
-        sys.exit(f"{len(failed)} of {asked.seeds} seeds failed: {failed}; again: --brokers {asked.brokers} --seed N --seeds 1, or with "
-                 "those that were beside it")
+        sys.exit(f"{len(failed)} of {asked.seeds} seeds failed: {failed}; again: --brokers {asked.brokers} --guarantee {asked.guarantee} "
+                 "--seed N --seeds 1, or with those that were beside it")
 
 
 if __name__ == "__main__":
