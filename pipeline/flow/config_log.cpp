@@ -20,9 +20,12 @@ void read_texts_by_name(yaml_document& document, map_reader& from, const std::st
                         std::map<std::string, std::string>& to) {
   const auto* section = from.take(key);
   if (section == nullptr) return;
-  if (section->is != yaml_value::kind::map || section->members.size() > properties_max) {
-    document.report(*section, "\"" + key + "\" of log must be a map of at most " +
-                                  std::to_string(properties_max) + " names and values, not " + found(*section));
+  if (section->is != yaml_value::kind::map) {
+    document.report(*section, "\"" + key + "\" of log must be a map of names and values, not " + found(*section));
+    return;
+  }
+  if (section->members.size() > properties_max) {
+    document.report(*section, "\"" + key + "\" of log has more than " + std::to_string(properties_max) + " entries");
     return;
   }
   for (const auto& entry : section->members) {

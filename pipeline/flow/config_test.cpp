@@ -254,11 +254,27 @@ std::string alias_bomb() {
   return text;
 }
 
+std::string repeated(const std::string& part, int times) {
+  std::string text;
+  for (int i = 0; i < times; ++i) text += part;
+  return text;
+}
+
+/// A map of more entries than `max`, each `kN: value`.
+std::string entries(int max, const std::string& value) {
+  std::string text = "{";
+  for (int i = 0; i <= max; ++i) text += (i == 0 ? "k" : ", k") + std::to_string(i) + ": " + value;
+  return text + "}";
+}
+
+constexpr const char* kafka = "log: {kind: kafka, bootstrap: b, registry: {url: u}";
+
 class ConfigMistake : public ::testing::TestWithParam<mistake> {};
 
 TEST_P(ConfigMistake, IsExplainedWhereItStands) {
   ::unsetenv("SONDER_TEST_UNSET");
   ::setenv("SONDER_TEST_ROLE", "tabel", 1);
+  ::setenv("SONDER_TEST_LONG", std::string(40 << 10, 'x').c_str(), 1);
   const auto parsed = parse(GetParam().yaml);
   EXPECT_FALSE(parsed.options);
   EXPECT_THAT(lines_of(parsed), ElementsAre("dir/flow.yaml" + GetParam().message));
@@ -411,6 +427,34 @@ INSTANTIATE_TEST_SUITE_P(
                 ":3:30: \"${\" without \"}\"; write \"$$\" for a dollar sign"},
         mistake{"BadReference", topic("topic: \"${A B}\""),
                 ":3:30: expected ${NAME} or ${NAME:-default}"},
+        mistake{"ProfilesAreTooMany", with("profiles: " + entries(16, "{}") + "\n"),
+                ":3:11: \"profiles\" has more than 16 entries"},
+        mistake{"WithholdIsNoMap", topic("withhold: text"),
+                ":3:33: \"withhold\" of topic \"a\" must be a map from field to purpose, not \"text\""},
+        mistake{"WithheldWithoutAPurpose", topic("withhold: {text: [a]}"),
+                ":3:40: \"withhold\" of topic \"a\": field \"text\" needs a purpose, not a list"},
+        mistake{"WithheldWithAnEmptyPurpose", topic("withhold: {text: \"\"}"),
+                ":3:40: \"withhold\" of topic \"a\": field \"text\" needs a purpose, not \"\""},
+        mistake{"FieldsOfAnInputAreNoMap", with("stages:\n  s: {plugin: p, in: {x: {from: a, fields: text}}}\n"),
+                ":4:44: \"fields\" of input \"x\" of stage \"s\" must be a map from name to name, not \"text\""},
+        mistake{"FieldsOfASinkAreNoMap", with("sinks:\n  a: {from: s.out, fields: [text]}\n"),
+                ":4:28: \"fields\" of sink \"a\" must be a map from name to name, not a list"},
+        mistake{"FieldThatIsNoName", with("sinks:\n  a: {from: s.out, fields: {text: {body: 1}}}\n"),
+                ":4:35: field \"text\" of sink \"a\" must be the name of a field, not a map"},
+        mistake{"PropertiesOfTheLogAreNoMap", with(kafka + std::string(", properties: fast}\n")),
+                ":3:66: \"properties\" of log must be a map of names and values, not \"fast\""},
+        mistake{"PropertiesOfTheLogAreTooMany", with(kafka + std::string(", properties: ") + entries(256, "1") + "}\n"),
+                ":3:66: \"properties\" of log has more than 256 entries"},
+        mistake{"PropertyOfTheLogThatIsNoValue", with(kafka + std::string(", properties: {linger.ms: [1]}}\n")),
+                ":3:78: \"linger.ms\" in \"properties\" of log must be a value, not a list"},
+        mistake{"RegistryWithoutAddress", with("log: {kind: kafka, bootstrap: b, registry: {user: u}}\n"),
+                ":3:44: registry needs \"url\": the address of a schema registry that speaks Confluent's protocol, such as http://127.0.0.1:8081"},
+        mistake{"AddressThatIsNone", with("run: {http_address: localhost}\n"),
+                ":3:21: \"http_address\" of run must be an IPv4 or IPv6 address such as 127.0.0.1, 0.0.0.0 or ::1, not \"localhost\""},
+        mistake{"TooLongOnceTheEnvironmentIsPutIn", topic("topic: \"${SONDER_TEST_LONG}${SONDER_TEST_LONG}\""),
+                ":3:30: longer than 64 KiB once the environment is put in"},
+        mistake{"TooLongLongBeforeTheWholeEnvironmentIsPutIn", topic("topic: \"" + repeated("${SONDER_TEST_LONG}", 10'000) + "\""),
+                ":3:30: longer than 64 KiB once the environment is put in"},
         mistake{"ProfilesAreNoMap", with("profiles: fast\n"),
                 ":3:11: \"profiles\" must be a map of names, not \"fast\""},
         mistake{"ProfileIsNoMap", with("profiles: {fast: 1}\n"),
@@ -457,6 +501,7 @@ TEST(Config, AnUnknownProfileIsRefusedWithTheNearestName) {
   overrides.profile = "careful";
   EXPECT_THAT(lines_of(parse(small_flow, overrides)),
               ElementsAre("dir/flow.yaml: there is no profile \"careful\"; it has fast"));
+  EXPECT_THAT(lines_of(parse(with(""), overrides)), ElementsAre("dir/flow.yaml: there is no profile \"careful\"; it has none"));
 }
 
 TEST(Config, TheShippedFlowsParse) {

@@ -32,7 +32,8 @@ class substitution {
   void apply() {
     std::string_view rest = scalar_.text;
     if (rest.find('$') == std::string_view::npos) return;
-    while (!rest.empty() && !scalar_.unresolved) rest = take(rest);
+    // What is too long already is not made longer: a short text may name a long value many times.
+    while (!rest.empty() && !scalar_.unresolved && out_.size() <= scalar_bytes_max) rest = take(rest);
     if (out_.size() > scalar_bytes_max) {
       complain("longer than " + std::to_string(scalar_bytes_max >> 10) +
                " KiB once the environment is put in");

@@ -72,9 +72,10 @@ class flow_test {
   ~flow_test() { std::filesystem::remove_all(folder_); }
 
   void schema(const std::string& name, const std::string& fields) {
-    std::ofstream(folder_ / (name + ".avsc"))
-        << R"({"type": "record", "name": ")" << name << R"(", "fields": )" << fields << "}";
+    schema_text(name, R"({"type": "record", "name": ")" + name + R"(", "fields": )" + fields + "}");
   }
+  /// A whole schema, of any type.
+  void schema_text(const std::string& name, const std::string& json) { std::ofstream(folder_ / (name + ".avsc")) << json; }
   void plugin(const std::string& id, const std::string& rest) {
     auto m = parse_manifest(
         R"({"id": ")" + id +

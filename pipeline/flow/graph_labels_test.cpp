@@ -4,6 +4,7 @@
 #include <string>
 
 #include "flow/flow_under_test.h"
+#include "flow/registered_labels.h"
 
 namespace sonder {
 namespace {
@@ -417,6 +418,131 @@ TEST(Labels, ADescriptionSaysWhatIsWithheldWithoutAPurpose) {
   const auto checked = t.check(q.yaml());
   ASSERT_NE(checked.flow, nullptr);
   EXPECT_NE(describe_labels(*checked.flow).find("; null without AcademicResearch"), std::string::npos) << describe_labels(*checked.flow);
+}
+
+TEST(Labels, EachReasonWhyAFieldCannotBeWithheldIsGiven) {
+  flow_test t;
+  quick q;
+  q.journal += ", withhold: {at: AcademicResearch, event_id: AcademicResearch}, key: [event_id, subject_id]";
+  q.consent += ", withhold: {granted: AcademicResearch}";
+  const std::string no_null = " has no null; make it a union with null, or withhold its rows by a stage's purpose\n";
+  EXPECT_EQ(t.complaints(q.yaml()),
+            "3:98: topic \"journal\" withholds field \"at\", whose type long" + no_null +
+                "3:98: topic \"journal\" withholds field \"at\", which is its event time\n"
+                "3:120: topic \"journal\" withholds field \"event_id\", whose type string" + no_null +
+                "3:120: topic \"journal\" withholds field \"event_id\", which is its key\n"
+                "4:146: topic \"consent\" withholds field \"granted\", whose type boolean" + no_null +
+                "4:146: topic \"consent\" withholds field \"granted\"; the host checks consent for events only, and the topic is a table\n"
+                "7:61: stage \"filter\" reads field \"granted\" of topic \"consent\", which its topic withholds from rows not allowed for "
+                "\"AcademicResearch\", but no consent authority stands before it");
+}
+
+TEST(Labels, AFieldWithoutALabelMayNotStandInATopicThatSaysWhatItCarries) {
+  flow_test t;
+  t.schema("bare", R"([{"name": "id", "type": "string", "sonder.privacy": "none"}, {"name": "size", "type": "int"}])");
+  EXPECT_EQ(t.complaints("flow: f\ntopics: {bare: {schema: bare.avsc, labels: {key: none}, carries: [direct_identifier, quasi_identifier, "
+                         "special_category, free_text, pseudonym, behaviour]}, item: {schema: item.avsc}}\n"
+                         "sinks: {item: {from: bare, fields: {minutes: size}}}\n"),
+            "2:66: topic \"bare\" may not carry preference, which its field \"size\" counts as, since it has no label");
+}
+
+/// A plugin that emits rows of its own on `out`.
+std::string emitting_plugin(const std::string& reads) {
+  return R"("purpose": "required", "inputs": [{"name": "in", "role": "event", "reads": )" + reads +
+         R"(, "passes": "on"}], "outputs": [{"name": "on"}, {"name": "out", "emits": [{"name": "made", "type": "string"}]}])";
+}
+
+TEST(Labels, ARowThatAStageEmitsTellsOfWhatItReadToDecideSo) {
+  flow_test t;
+  t.plugin("plain", emitting_plugin(R"([{"name": "age", "type": ["null", "int"]}])"));
+  t.schema("out", R"([{"name": "text", "type": "string", "default": "", "sonder.privacy": "none"}])");
+  EXPECT_EQ(t.complaints(flow_with(serve, "purpose: ServicePersonalisation")),
+            "14:15: topic \"out\" may not carry quasi_identifier, which reaches it in which rows there are\n"
+            "    3:21: field \"age\" of topic \"journal\": labelled quasi_identifier\n"
+            "    11:3: stage \"extra\" emits rows by what it reads");
+}
+
+TEST(Labels, EmittedRowsHaveTheTimesKeysAndHeadersOfTheRowsThatTheyComeFrom) {
+  flow_test t;
+  t.plugin("plain", emitting_plugin("[]"));
+  t.schema("out", R"([{"name": "made", "type": "string", "sonder.privacy": ["direct_identifier", "quasi_identifier", "preference"]}])");
+  const auto complaints = [&](const std::string& reserved, const std::string& carries) {
+    t.plugin("after", R"("purpose": "required", "inputs": [{"name": "in", "role": "event", "reads": [], "reserved": [)" + reserved +
+                          R"(], "writes": [{"name": "made", "type": "string"}], "passes": "out"}], "outputs": [{"name": "out"}])");
+    quick q;
+    q.journal += ", labels: {headers: [preference]}";
+    q.insight += "}\n  out: {schema: out.avsc, log_append_time: true, purpose: ServicePersonalisation, carries: [" + carries + "]";
+    q.score += "}\n  extra: {" + serve + "}\n  after: {plugin: after, in: {in: extra.out}, purpose: ServicePersonalisation";
+    q.sink += "}\n  out: {from: after.out";
+    return t.complaints(q.yaml());
+  };
+  const auto made = [](const std::string& category, const std::string& path) {
+    return "15:15: topic \"out\" may not carry " + category + ", which reaches it in field \"made\"\n    " + path +
+           " of rows that stage \"extra\" emits\n    12:3: stage \"after\" writes \"made\"";
+  };
+  EXPECT_EQ(complaints("\"key\"", ""), made("direct_identifier", "3:21: field \"subject_id\" of topic \"journal\": labelled direct_identifier\n"
+                                                              "    3:3: keys of topic \"journal\"\n    keys"));
+  EXPECT_EQ(complaints("\"headers\"", ""), made("preference", "3:105: headers of topic \"journal\": labelled preference\n    headers"));
+  EXPECT_EQ(complaints("\"timestamp\"", ""), made("quasi_identifier", "3:21: field \"at\" of topic \"journal\": labelled quasi_identifier\n    times"));
+  EXPECT_EQ(complaints("\"key\", \"headers\", \"timestamp\"", "direct_identifier, quasi_identifier, preference"), "");
+}
+
+TEST(Labels, HeadersThatAreForwardedMustBeCarried) {
+  flow_test t;
+  t.schema("note", R"([{"name": "id", "type": "string", "sonder.privacy": "none"}])");
+  EXPECT_EQ(t.complaints("flow: f\ntopics: {note: {schema: note.avsc, labels: {key: none, headers: [behaviour]}}, copy: {schema: note.avsc}}\n"
+                         "sinks: {copy: note}\n"),
+            "3:15: topic \"copy\" may not carry behaviour, which reaches it in the records' headers\n"
+            "    2:65: headers of topic \"note\": labelled behaviour\n"
+            "3:15: topic \"copy\" serves no purpose, but behaviour reaches it in the records' headers; give it a \"purpose\"\n"
+            "    2:65: headers of topic \"note\": labelled behaviour");
+}
+
+TEST(Labels, APathSaysWithoutWhichPurposeItsFieldIsWithheld) {
+  flow_test t;
+  quick q;
+  q.journal += ", withhold: {mood: AcademicResearch}";
+  q.insight = "carries: [pseudonym, quasi_identifier], purpose: ServicePersonalisation";
+  EXPECT_THAT(t.complaints(q.yaml()),
+              testing::EndsWith("topic \"insight\" may not carry special_category, which reaches it in field \"mood\"\n"
+                                "    3:21: field \"mood\" of topic \"journal\": labelled special_category, withheld without \"AcademicResearch\""));
+}
+
+TEST(Labels, ASchemaMayNotNameMoreRecipientsThanWhatArrives) {
+  flow_test t;
+  t.schema("note", R"([{"name": "id", "type": "string", "sonder.privacy": {"categories": [], "recipients": ["coach"]}}])");
+  t.schema("copy", R"([{"name": "id", "type": "string", "sonder.privacy": {"categories": [], "recipients": ["coach", "insurer"]}}])");
+  EXPECT_EQ(t.complaints("flow: f\ntopics: {note: {schema: note.avsc, labels: {key: none}}, copy: {schema: copy.avsc, recipient: coach}}\n"
+                         "sinks: {copy: note}\n"),
+            "3:15: field \"id\" of copy.avsc permits recipients: coach, insurer; what reaches it permits only: coach");
+}
+
+/// What is said of a source with a field `id` labelled `own`, where the registry labels it `registered`.
+std::string against_registered(const std::string& own, const std::string& registered) {
+  const auto schema_with = [](const std::string& label) {
+    return *parse_schema(R"({"type": "record", "name": "note", "fields": [{"name": "id", "type": "string", "sonder.privacy": )" + label + "}]}");
+  };
+  source_node source;
+  source.topic.name = "note";
+  source.topic.topic = "app.note";
+  source.topic.where["schema"] = {"flow.yaml", 2, 25};
+  source.schema_of = schema_with(own);
+  const auto checked = check_registered_labels(source, {{7, schema_with(registered)}});
+  return checked ? "" : checked.error().message;
+}
+
+TEST(Labels, ASourceMayNotPermitMoreThanItsRegisteredSchema) {
+  const std::string start = "flow.yaml:2:25: topic \"note\": field \"id\": schema 7 of the registry ";
+  const std::string rest = "; give the field that label, or register the schema under subject \"app.note-value\" first if it is the "
+                           "registry that is behind";
+  const std::string any = R"({"categories": ["pseudonym"]})";
+  const std::string one = R"({"categories": ["pseudonym"], "purposes": ["AcademicResearch"]})";
+  const std::string coach = R"({"categories": ["pseudonym"], "recipients": ["coach"]})";
+  EXPECT_EQ(against_registered(any, any), "");
+  EXPECT_EQ(against_registered(one, any), "");
+  EXPECT_EQ(against_registered(any, one), start + "permits purposes: AcademicResearch; the flow's schema permits more" + rest);
+  EXPECT_EQ(against_registered(any, coach), start + "permits recipients: coach; the flow's schema permits more" + rest);
+  EXPECT_EQ(against_registered(R"("none")", any), start + "labels it pseudonym, the flow's schema without pseudonym" + rest);
 }
 
 }  // namespace

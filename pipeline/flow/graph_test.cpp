@@ -473,6 +473,72 @@ TEST(Graph, APluginThatNoFolderHasIsNamedWithTheFolders) {
             "d/f.yaml:3:22: stage \"s\": there is no plugin \"nosuch\" in d/p, d/q");
 }
 
+TEST(Graph, APluginWithoutAnyFolderIsSaidToHaveNone) {
+  const auto parsed =
+      parse_flow_text("flow: f\ntopics: {a: {schema: a.avsc}}\nstages: {s: {plugin: nosuch, in: {x: a}}}\n", "d/f.yaml", {});
+  ASSERT_TRUE(parsed.options);
+  const auto checked = check_flow(*parsed.options, false);
+  EXPECT_EQ(checked.flow, nullptr);
+  EXPECT_EQ(to_string(checked.diagnostics.at(1)), "d/f.yaml:3:22: stage \"s\": there is no plugin \"nosuch\"; no plugin folder is given");
+}
+
+TEST(Graph, ATopicsSchemaIsARecord) {
+  flow_test t;
+  t.schema_text("mood", R"({"type": "enum", "name": "mood", "symbols": ["LOW", "HIGH"]})");
+  EXPECT_EQ(t.complaints("flow: f\n"
+                         "topics: {item: {schema: item.avsc}, mood: {schema: mood.avsc}}\nsinks: {mood: item}\n"),
+            "2:52: schema of topic \"mood\" must be a record, not mood");
+}
+
+TEST(Graph, AFlowReadsATopic) {
+  flow_test t;
+  EXPECT_EQ(t.complaints("flow: f\ntopics: {item: {schema: item.avsc}}\n"),
+            " the flow reads no topic; name one as the input of a stage, or as what a sink is made from\n"
+            "2:10: warning: topic \"item\" is not used");
+}
+
+TEST(Graph, ASinksKeyIsMadeOfWhatReachesIt) {
+  flow_test t;
+  t.schema("kept", R"([{"name": "id", "type": "string", "sonder.privacy": "none"},
+    {"name": "shelf", "type": "string", "default": "", "sonder.privacy": "none"}])");
+  const auto flow = [](const std::string& sink) {
+    return "flow: f\ntopics: {item: {schema: item.avsc}, kept: {schema: kept.avsc, key: shelf}}\nsinks: {kept: " + sink + "}\n";
+  };
+  EXPECT_EQ(t.complaints(flow("item")), "3:15: sink \"kept\" needs field \"shelf\" for its key, which topic \"item\" has not");
+  EXPECT_EQ(t.complaints(flow("{from: item, fields: {shelf: id}}")), "");
+}
+
+TEST(Graph, APluginThatFillsNoStoreCannotReadAGlobalTable) {
+  flow_test t;
+  t.plugin("look", R"("purpose": "none", "inputs": [
+    {"name": "in", "role": "event", "reads": [{"name": "minutes", "type": "int"}], "passes": "out"},
+    {"name": "facts", "role": "table", "reads": [{"name": "id", "type": "string"}]}], "outputs": [{"name": "out"}])");
+  const auto flow = [](const std::string& role) {
+    return "flow: f\ntopics:\n  item: {schema: item.avsc}\n  fact: {schema: item.avsc, " + role +
+           "}\nstages: {s: {plugin: look, in: {in: item, facts: fact}}}\n";
+  };
+  const std::string not_filled =
+      R"(5:50: input "facts" of plugin "look" cannot read a global table, such as "fact": no store of its manifest is "filled_by" it; )"
+      R"(use "role: table")";
+  EXPECT_EQ(t.complaints(flow("role: global, compact: true")), not_filled);
+  EXPECT_EQ(t.complaints(flow("role: table")), "");
+  EXPECT_EQ(t.complaints(flow("role: global")),
+            "4:3: warning: topic \"fact\" is a global table, which every worker reads from its beginning when it starts; "
+            "keep it short with \"compact: true\"\n"
+            "" + not_filled);
+}
+
+TEST(Graph, AFlowHasNoMorePurposesThanItsMaskHasBits) {
+  flow_test t;
+  std::string yaml = "flow: f\ntopics:\n  item: {schema: item.avsc}\n";
+  for (std::size_t i = 1; i <= flow_purposes_max + 1; ++i) {
+    yaml += "  t" + std::to_string(i) + ": {schema: item.avsc, purpose: \"acme:p" + std::to_string(i) + "\"}\n";
+  }
+  yaml += "sinks:\n";
+  for (std::size_t i = 1; i <= flow_purposes_max + 1; ++i) yaml += "  t" + std::to_string(i) + ": item\n";
+  EXPECT_THAT(t.complaints(yaml), testing::StartsWith("68:37: more than 64 purposes in one flow\n"));
+}
+
 /// The shipped flow with the manifests of the shipped plugins, as they lie in the tree.
 checked_graph check_shipped(const std::string& flow, const config_overrides& overrides) {
   const auto* root = std::getenv("SONDER_SOURCE_DIR");

@@ -338,20 +338,6 @@ class part_wiring {
                                           quoted(name) + " of plugin " + quoted(m.id) +
                                           " open; say what it reads under \"in\"");
     }
-    for (std::size_t o = 0; o < m.outputs.size(); ++o) {
-      const auto passing = std::count_if(m.inputs.begin(), m.inputs.end(), [&](const auto& i) {
-        return i.passes == static_cast<int>(o);
-      });
-      if (passing == 0 && !m.outputs[o].emitted) {
-        parts_.report(place_of(*part.options, "plugin"),
-                      "plugin " + quoted(m.id) + " declares output " + quoted(m.outputs[o].name) +
-                          ", but passes nothing to it and emits nothing on it");
-      }
-      if (passing < 2) continue;
-      parts_.report(place_of(*part.options, "plugin"),
-                    "plugin " + quoted(m.id) + " passes several inputs to output " +
-                        quoted(m.outputs[o].name) + ", which this version cannot run");
-    }
   }
 
   static const input_options* input_of(const stage_options& stage, const std::string& port) {
@@ -741,7 +727,7 @@ class part_wiring {
       parts_.warn(topic.at, "topic " + quoted(topic.name) + " is not used");
     }
     if (flow_.sources.empty() && !parts_.failed()) {
-      parts_.report({parts_.options->file, 0, 0}, "the flow reads no topic");
+      parts_.report({parts_.options->file, 0, 0}, "the flow reads no topic; name one as the input of a stage, or as what a sink is made from");
     }
   }
 
