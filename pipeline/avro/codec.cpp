@@ -73,9 +73,8 @@ status unpack_bzip2(bytes_view packed, std::size_t bytes_max, buffer& to) {
 
 status unpack_xz(bytes_view packed, std::size_t bytes_max, buffer& to) {
   // A dictionary as large as a header may claim would be memory for nothing.
-  constexpr std::uint64_t memory_max = std::uint64_t{128} << 20;
   lzma_stream z = LZMA_STREAM_INIT;
-  if (lzma_stream_decoder(&z, memory_max, 0) != LZMA_OK)
+  if (lzma_stream_decoder(&z, codec_window_bytes_max, 0) != LZMA_OK)
     return fail(errc::internal, "xz does not start");
   z.next_in = packed.data();
   z.avail_in = packed.size();
@@ -95,7 +94,8 @@ status unpack_xz(bytes_view packed, std::size_t bytes_max, buffer& to) {
 }
 
 status unpack_zstandard(bytes_view packed, std::size_t bytes_max, buffer& to) {
-  constexpr int window_log_max = 27;  // 128 MiB
+  constexpr int window_log_max = 27;
+  static_assert(std::size_t{1} << window_log_max == codec_window_bytes_max);
   ZSTD_DStream* z = ZSTD_createDStream();
   if (z == nullptr) return fail(errc::internal, "zstandard does not start");
   ZSTD_DCtx_setParameter(z, ZSTD_d_windowLogMax, window_log_max);

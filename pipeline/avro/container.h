@@ -49,6 +49,8 @@ class container_reader {
   /// Appends up to `rows_max` rows; answers how many, 0 at the end of the file. An error says
   /// block, record and cause; after it the reader is at its end.
   [[nodiscard]] result<std::size_t> read(std::size_t rows_max, columns& into);
+  /// Of blocks, packed and unpacked.
+  [[nodiscard]] std::size_t bytes_held() const noexcept;
 
  private:
   struct state;

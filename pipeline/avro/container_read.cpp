@@ -255,6 +255,10 @@ status container_reader::read_as(const schema& reader, std::span<const std::stri
   return {};
 }
 
+std::size_t container_reader::bytes_held() const noexcept {
+  return state_->packed.capacity() + state_->unpacked.capacity();
+}
+
 const std::vector<field>& container_reader::fields() const noexcept {
   return state_->plan->fields();
 }
