@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <zlib.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -74,6 +75,31 @@ TEST_P(Container, ReadsBackWhatAvroCWrote) {
 INSTANTIATE_TEST_SUITE_P(Codecs, Container,
                          testing::Values(container_codec::null, container_codec::deflate,
                                          container_codec::snappy),
+                         [](const auto& of) { return std::string(name(of.param)); });
+
+/// Files that another Avro wrote, one for each codec.
+class ContainerOfAnother : public testing::TestWithParam<container_codec> {};
+
+TEST_P(ContainerOfAnother, IsReadRowByRow) {
+  const auto* tree = std::getenv("SONDER_SOURCE_DIR");
+  ASSERT_NE(tree, nullptr) << "run by ctest, or set SONDER_SOURCE_DIR to the tree";
+  auto reader = container_reader::open(fs::path(tree) / "pipeline/avro/corpus/container" / (std::string(name(GetParam())) + ".avro"));
+  ASSERT_TRUE(reader) << reader.error().message;
+  EXPECT_EQ(reader->codec(), GetParam());
+  columns rows(reader->fields());
+  EXPECT_EQ(reader->read(10, rows).value_or(0), 3U);
+  EXPECT_EQ(rows_of(rows),
+            R"({"a":"text text text ","t":null,"l":[1,2,0]})"
+            "\n"
+            R"({"a":"text text text ","t":1,"l":[1,2,1]})"
+            "\n"
+            R"({"a":"text text text ","t":null,"l":[1,2,2]})");
+  EXPECT_EQ(reader->read(10, rows).value_or(1), 0U) << "then it ends";
+}
+
+INSTANTIATE_TEST_SUITE_P(Codecs, ContainerOfAnother,
+                         testing::Values(container_codec::null, container_codec::deflate, container_codec::snappy,
+                                         container_codec::bzip2, container_codec::xz, container_codec::zstandard),
                          [](const auto& of) { return std::string(name(of.param)); });
 
 TEST_F(Container, SaysWhichCodecsItCannotWrite) {

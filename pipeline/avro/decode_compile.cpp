@@ -222,9 +222,7 @@ class decode_compiler {
   void record_fields(const schema& writer, const schema& reader, std::uint32_t path,
                      TargetOf target_of) {
     if (!names_match(writer, reader)) {
-      problem(path, "the writer's record is \"" + writer.full_name() + "\", the reader's \"" +
-                        reader.full_name() + "\"; give the reader's an alias");
-      return;
+      return other_name("record", writer, reader, path);
     }
     const auto pairs = pair_fields(writer, reader);
     for (const schema_field& w : writer.fields) {
@@ -288,6 +286,10 @@ class decode_compiler {
 
   void mismatch(const schema& w, const schema& r, std::uint32_t path) {
     problem(path, "the writer's " + to_string(w) + " cannot be read as " + to_string(r));
+  }
+
+  void other_name(const std::string& kind, const schema& w, const schema& r, std::uint32_t path) {
+    problem(path, "the writer's " + kind + " is \"" + w.full_name() + "\", the reader's \"" + r.full_name() + "\"; give the reader's an alias");
   }
 
   void read_union(const schema& w, const schema& r, target to, std::uint32_t path) {
@@ -401,7 +403,8 @@ class decode_compiler {
 
   void read_enum(const schema& w, const schema& r, target to, std::uint32_t path,
                  std::uint8_t flags) {
-    if (w.type != avro_type::enumeration || !names_match(w, r)) return mismatch(w, r, path);
+    if (w.type != avro_type::enumeration) return mismatch(w, r, path);
+    if (!names_match(w, r)) return other_name("enum", w, r, path);
     if (w.symbols == r.symbols) {
       emit(decode_op::enumeration, path, to.flat, flags).a =
           static_cast<std::uint32_t>(w.symbols.size());
@@ -437,8 +440,11 @@ class decode_compiler {
 
   void read_fixed(const schema& w, const schema& r, target to, std::uint32_t path,
                   std::uint8_t flags) {
-    if (w.type != avro_type::fixed || w.size != r.size || !names_match(w, r))
-      return mismatch(w, r, path);
+    if (w.type != avro_type::fixed) return mismatch(w, r, path);
+    if (!names_match(w, r)) return other_name("fixed", w, r, path);
+    if (w.size != r.size) {
+      return problem(path, "the writer's fixed has " + std::to_string(w.size) + " bytes, the reader's " + std::to_string(r.size));
+    }
     if (!decimals_match(w, r, path)) return;
     if (to.of->type.id == type_id::decimal128) {
       auto& in = emit(decode_op::decimal_fixed, path, to.flat, flags);

@@ -7,6 +7,7 @@ The seed is printed; a failure prints the schemas and the value that made it.
 """
 import argparse
 import ctypes
+import datetime
 import decimal
 import io
 import json
@@ -15,6 +16,7 @@ import random
 import struct
 import sys
 import tempfile
+import uuid
 
 try:
     import fastavro
@@ -43,7 +45,7 @@ class Probe:
         return word == "ok", rest
 
     def decode(self, writer, reader, body):
-        return self.call("probe_decode", json.dumps(writer), json.dumps(reader), ctypes.c_char_p(body),
+        return self.call("probe_decode", text_of(writer), text_of(reader), ctypes.c_char_p(body),
                          ctypes.c_size_t(len(body)))
 
 
@@ -55,14 +57,73 @@ KIND = {"null": "null", "boolean": "boolean", "int": "number", "long": "number",
 TEXTS = ["", "a", "hello", "naïve", "日本語", "emoji 🙂", "x" * 40, 'quote " and \\ and \n', "\u0000\u007f"]
 
 
+NAMED = ("record", "enum", "fixed")
+
+
 def kind_of(schema):
     return schema if isinstance(schema, str) else schema["type"]
+
+
+def full_name(schema):
+    """Of a named type that says its namespace, which is how it may be named elsewhere; else None."""
+    space = schema.get("namespace") if isinstance(schema, dict) and schema["type"] in NAMED else None
+    return f"{space}.{schema['name']}" if space else None
+
+
+def as_written(schema, before=None):
+    """The schema as a file has it: a type that stands in several places is defined in the first, and named in the others."""
+    before = set() if before is None else before
+    if isinstance(schema, list):
+        return [as_written(branch, before) for branch in schema]
+    if isinstance(schema, str):
+        return schema
+    name = full_name(schema)
+    if name in before:
+        return name
+    if name is not None:
+        before.add(name)
+    changed = dict(schema)
+    for inner in ("items", "values"):
+        if inner in schema:
+            changed[inner] = as_written(schema[inner], before)
+    if "fields" in schema:
+        changed["fields"] = [dict(f, type=as_written(f["type"], before)) for f in schema["fields"]]
+    return changed
+
+
+def each_apart(schema, counts, of_writer=None):
+    """Every place of a named type with a type of its own, under a name of its own: fastavro gets lost where one schema names a type
+    that the other defines. `counts` gets how many there are of each name; a reader finds all of the writer's by aliases."""
+    if isinstance(schema, list):
+        return [each_apart(branch, counts, of_writer) for branch in schema]
+    if isinstance(schema, str):
+        return schema
+    changed = dict(schema)
+    if schema["type"] in NAMED:
+        name = schema["name"]
+        number = counts[name] = counts.get(name, 0) + 1
+        changed["name"] = f"{name}_{number}" if of_writer is None else f"reader_{name}_{number}"
+        if of_writer is not None:
+            old = [name] + [alias.rpartition(".")[2] for alias in schema.get("aliases", [])]
+            changed["aliases"] = [f"{o}_{i}" for o in old for i in range(1, of_writer.get(o, 0) + 1)]
+    for inner in ("items", "values"):
+        if inner in schema:
+            changed[inner] = each_apart(schema[inner], counts, of_writer)
+    if "fields" in schema:
+        changed["fields"] = [dict(f, type=each_apart(f["type"], counts, of_writer)) for f in schema["fields"]]
+    return changed
+
+
+def text_of(schema):
+    return json.dumps(as_written(schema))
 
 
 class Generator:
     def __init__(self, rng):
         self.rng = rng
         self.names = 0
+        self.known = []  # named types that may stand in a second place
+        self.changed = {}  # by full name: what one evolution makes of them
 
     def name(self, prefix):
         self.names += 1
@@ -70,6 +131,8 @@ class Generator:
 
     def schema(self, depth):
         choice = self.rng.random()
+        if self.known and self.rng.random() < 0.1:
+            return self.rng.choice(self.known)
         if depth == 0 or choice < 0.5:
             return self.rng.choice(PRIMITIVES)
         kind = self.rng.choice(["array", "map", "enum", "fixed", "union", "union", "nullable", "nullable", "record"])
@@ -78,9 +141,9 @@ class Generator:
         if kind == "map":
             return {"type": "map", "values": self.schema(depth - 1)}
         if kind == "enum":
-            return {"type": "enum", "name": self.name("E"), "symbols": [f"S{i}" for i in range(self.rng.randint(1, 5))]}
+            return self.named({"type": "enum", "name": self.name("E"), "symbols": [f"S{i}" for i in range(self.rng.randint(1, 5))]})
         if kind == "fixed":
-            return {"type": "fixed", "name": self.name("F"), "size": self.rng.randint(0, 5)}
+            return self.named({"type": "fixed", "name": self.name("F"), "size": self.rng.randint(0, 5)})
         if kind == "record":
             return self.record(depth - 1)
         if kind == "nullable":
@@ -102,7 +165,17 @@ class Generator:
 
     def record(self, depth):
         fields = [{"name": f"f{i}", "type": self.schema(depth)} for i in range(self.rng.randint(1, 6))]
-        return {"type": "record", "name": self.name("R"), "namespace": self.rng.choice(["", "a", "b.c"]), "fields": fields}
+        return self.known_from_here({"type": "record", "name": self.name("R"), "namespace": self.rng.choice(["", "a", "b.c"]), "fields": fields})
+
+    def named(self, schema):
+        if self.rng.random() < 0.5:
+            schema["namespace"] = self.rng.choice(["a", "d"])
+        return self.known_from_here(schema)
+
+    def known_from_here(self, schema):
+        if full_name(schema):
+            self.known.append(schema)
+        return schema
 
     def value(self, schema):
         r = self.rng
@@ -135,8 +208,28 @@ class Generator:
             return {f"k{i}": self.value(schema["values"]) for i in range(r.choice([0, 1, 3]))}
         return {f["name"]: self.value(f["type"]) for f in schema["fields"]}
 
-    def evolved(self, schema):
+    def evolved_whole(self, schema):
         """A reader's schema for what this one writes."""
+        self.changed = {}
+        return self.evolved(schema)
+
+    def evolved(self, schema):
+        name = full_name(schema)
+        if name in self.changed:
+            return self.changed[name]
+        changed = self.renamed(self.evolved_anew(schema))
+        if name is not None:
+            self.changed[name] = changed
+        return changed
+
+    def renamed(self, schema):
+        """Now and then a named type under another name, which has the old one as an alias."""
+        if isinstance(schema, list) or kind_of(schema) not in NAMED or self.rng.random() < 0.8:
+            return schema
+        aliases = ["other", self.rng.choice([schema["name"], full_name(schema) or schema["name"]])]
+        return dict(schema, name="N" + schema["name"], aliases=aliases)
+
+    def evolved_anew(self, schema):
         r = self.rng
         if isinstance(schema, list):
             branches = [self.evolved(b) for b in schema]
@@ -220,27 +313,29 @@ def same(a, b):
 def fail(what, **context):
     print(f"FAILED: {what}")
     for name, value in context.items():
+        if name in ("schema", "writer", "reader"):
+            value = text_of(value)
         print(f"  {name}: {value if isinstance(value, (str, bytes)) else json.dumps(as_json(value))}")
     sys.exit(1)
 
 
 def write_with_fastavro(schema, value):
     out = io.BytesIO()
-    fastavro.schemaless_writer(out, fastavro.parse_schema(schema), value)
+    fastavro.schemaless_writer(out, fastavro.parse_schema(as_written(schema)), value)
     return out.getvalue()
 
 
 def read_with_fastavro(body, writer, reader=None):
-    return fastavro.schemaless_reader(io.BytesIO(body), fastavro.parse_schema(writer),
-                                      fastavro.parse_schema(reader) if reader is not None else None)
+    return fastavro.schemaless_reader(io.BytesIO(body), fastavro.parse_schema(as_written(writer)),
+                                      fastavro.parse_schema(as_written(reader)) if reader is not None else None)
 
 
 def check_schema(probe, schema):
-    good, text = probe.call("probe_schema", json.dumps(schema))
+    good, text = probe.call("probe_schema", text_of(schema))
     if not good:
         fail("our parser refuses the schema", schema=schema, answer=text)
     canonical, fingerprint, full = text.split("\n")
-    expected = fastavro.schema.to_parsing_canonical_form(schema)
+    expected = fastavro.schema.to_parsing_canonical_form(as_written(schema))
     if canonical != expected:
         fail("canonical forms differ", schema=schema, ours=canonical, theirs=expected)
     if fingerprint != fastavro.schema.fingerprint(expected, "CRC-64-AVRO"):
@@ -258,14 +353,18 @@ def check_pair(probe, writer, reader, value):
     good, text = probe.decode(writer, writer, body)
     if not good or not same(json.loads(text), as_json(value)):
         fail("decode differs from what fastavro wrote", writer=writer, value=value, ours=text)
-    good, text = probe.call("probe_encode", json.dumps(writer), json.dumps(as_json(value)))
+    good, text = probe.call("probe_encode", text_of(writer), json.dumps(as_json(value)))
     if not good:
         fail("encode refuses", writer=writer, value=value, ours=text)
     theirs = read_with_fastavro(bytes.fromhex(text), writer)
     if not same(as_json(theirs), as_json(value)):
         fail("fastavro reads otherwise what we wrote", writer=writer, value=value, theirs=theirs)
     try:
-        theirs = read_with_fastavro(body, writer, reader)
+        if as_written(writer) == writer and as_written(reader) == reader:
+            theirs = read_with_fastavro(body, writer, reader)
+        else:
+            counts = {}
+            theirs = read_with_fastavro(body, each_apart(writer, counts), each_apart(reader, {}, counts))
     except Exception as refusal:  # whatever it raises, it refuses
         theirs, refused = None, refusal
     else:
@@ -294,7 +393,7 @@ def check_damage(probe, rng, writer, value):
         fail("damaged bytes are read otherwise", writer=writer, body=body.hex(), ours=text, theirs=theirs)
 
 
-def check_logical(probe):
+def check_decimals(probe):
     schema = {"type": "record", "name": "L", "fields": [
         {"name": "d", "type": {"type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 3}},
         {"name": "f", "type": {"type": "fixed", "name": "F8", "size": 8, "logicalType": "decimal", "precision": 15, "scale": 2}},
@@ -312,6 +411,35 @@ def check_logical(probe):
         good, ours = probe.call("probe_encode", json.dumps(schema), json.dumps(row))
         if not good or read_with_fastavro(bytes.fromhex(ours), schema)["d"] != value["d"]:
             fail("decimals differ when written", value=text, ours=ours)
+
+
+def check_times_and_uuids(probe, rng):
+    """What fastavro writes of Python's dates, times and uuids is what calendars say, and reads back from what we write."""
+    base = {"date": "int", "time-millis": "int", "uuid": "string"}
+    kinds = ["date", "time-millis", "time-micros", "timestamp-millis", "timestamp-micros", "local-timestamp-millis",
+             "local-timestamp-micros", "uuid"]
+    schema = {"type": "record", "name": "L", "fields": [
+        {"name": k.replace("-", "_"), "type": {"type": base.get(k, "long"), "logicalType": k}} for k in kinds]}
+    epoch = datetime.datetime(1970, 1, 1)
+    for day in [0, -1, 11016, 20778, rng.randrange(-700_000, 2_900_000)]:
+        us = rng.randrange(86_400_000) * 1000
+        then = epoch + datetime.timedelta(days=day, microseconds=us)
+        moment = then.replace(tzinfo=datetime.timezone.utc)
+        name = uuid.UUID(int=rng.getrandbits(128))
+        value = {"date": then.date(), "time_millis": then.time(), "time_micros": then.time(), "timestamp_millis": moment,
+                 "timestamp_micros": moment, "local_timestamp_millis": then, "local_timestamp_micros": then, "uuid": name}
+        total = day * 86_400_000_000 + us
+        expected = {"date": day, "time_millis": us // 1000, "time_micros": us, "timestamp_millis": total // 1000, "timestamp_micros": total,
+                    "local_timestamp_millis": total // 1000, "local_timestamp_micros": total, "uuid": str(name)}
+        good, ours = probe.decode(schema, schema, write_with_fastavro(schema, value))
+        if not good or json.loads(ours) != expected:
+            fail("times and uuids differ", value=str(value), ours=ours, expected=expected)
+        spelt = dict(expected, date=then.date().isoformat(), timestamp_millis=moment.isoformat(), timestamp_micros=moment.isoformat(),
+                     local_timestamp_millis=then.isoformat(), local_timestamp_micros=then.isoformat())
+        for row in (expected, spelt):
+            good, ours = probe.call("probe_encode", json.dumps(schema), json.dumps(row))
+            if not good or read_with_fastavro(bytes.fromhex(ours), schema) != value:
+                fail("times and uuids differ when written", row=row, ours=ours)
 
 
 def arrow_structs():
@@ -352,7 +480,7 @@ def check_arrow(probe, generator, schema):
     values = [generator.value(schema) for _ in range(20)]
     array, layout = arrow_structs()
     lines = "\n".join(json.dumps(as_json(v)) for v in values)
-    good, text = probe.call("probe_export", json.dumps(schema), lines, layout, array)
+    good, text = probe.call("probe_export", text_of(schema), lines, layout, array)
     if not good:
         fail("export refuses", schema=schema, ours=text)
     batch = pyarrow.RecordBatch._import_from_c(ctypes.addressof(array), ctypes.addressof(layout))
@@ -365,7 +493,7 @@ def check_arrow(probe, generator, schema):
     part = batch.slice(start, 7)
     array, layout = arrow_structs()
     part._export_to_c(ctypes.addressof(array), ctypes.addressof(layout))
-    good, text = probe.call("probe_reencode", json.dumps(schema), layout, array)
+    good, text = probe.call("probe_reencode", text_of(schema), layout, array)
     if not good:
         fail("encoding a slice of pyarrow's refuses", schema=schema, ours=text)
     for body, value in zip(text.split("\n"), values[start:start + 7]):
@@ -392,14 +520,14 @@ def check_containers(probe, generator, codecs):
         for codec in codecs:
             path = f"{folder}/{codec}.avro"
             with open(path, "wb") as out:
-                fastavro.writer(out, schema, values, codec=codec, sync_interval=200)
+                fastavro.writer(out, as_written(schema), values, codec=codec, sync_interval=200)
             good, text = probe.call("probe_read_container", path)
             if not good or not same([json.loads(line) for line in text.splitlines()], as_json(values)):
                 fail("a container file is read otherwise", codec=codec, schema=schema, ours=text)
         lines = "\n".join(json.dumps(as_json(v)) for v in values)
         for codec in [c for c in codecs if c in ("null", "deflate", "snappy")]:
             path = f"{folder}/ours-{codec}.avro"
-            good, text = probe.call("probe_write_container", path, json.dumps(schema), codec, lines)
+            good, text = probe.call("probe_write_container", path, text_of(schema), codec, lines)
             if not good:
                 fail("a container file is not written", codec=codec, schema=schema, ours=text)
             with open(path, "rb") as written:
@@ -417,13 +545,14 @@ def main():
     print(f"seed {options.seed}, {options.rounds} pairs of schemas")
     probe = Probe(options.library)
     rng = random.Random(options.seed)
-    check_logical(probe)
+    check_decimals(probe)
+    check_times_and_uuids(probe, rng)
     read, refused = 0, 0
     codecs = codecs_of_fastavro()
     for i in range(options.rounds):
         generator = Generator(rng)
         writer = generator.record(3)
-        reader = generator.evolved_record(writer)
+        reader = generator.evolved_whole(writer)
         check_schema(probe, writer)
         for _ in range(5):
             value = generator.value(writer)

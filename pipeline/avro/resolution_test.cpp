@@ -172,6 +172,19 @@ TEST(Resolution, EnumsAreResolvedBySymbol) {
       R"({"v":"DENY"})");
 }
 
+TEST(Resolution, EnumsOfAnotherNameDoNotMatch) {
+  EXPECT_EQ(resolved_value(R"({"type":"enum","name":"e","symbols":["A"]})",
+                           R"({"type":"enum","name":"g","symbols":["A"]})", "\"A\""),
+            "no plan: reading \"r\" as \"r\": field \"v\": the writer's enum is \"e\", the reader's \"g\"; give the reader's an alias");
+}
+
+TEST(Resolution, AnEnumIsFoundByAnAlias) {
+  const std::string_view writer = R"({"type":"enum","name":"n.e","symbols":["A","B"]})";
+  EXPECT_EQ(resolved_value(writer, R"({"type":"enum","name":"g","aliases":["n.e"],"symbols":["B","A"]})", "\"B\""), R"({"v":"B"})");
+  EXPECT_EQ(resolved_value(writer, R"({"type":"enum","name":"m.g","aliases":["x","e"],"symbols":["B","A"]})", "\"A\""), R"({"v":"A"})")
+      << "aliases are compared without namespaces, as names are";
+}
+
 TEST(Resolution, AnUnknownSymbolReadsAsTheReadersDefault) {
   EXPECT_EQ(
       resolved_value(R"({"type":"enum","name":"e","symbols":["A","NEW"]})",
@@ -194,10 +207,17 @@ TEST(Resolution, FixedMatchesByNameAndSize) {
             R"({"v":"ab"})");
   EXPECT_THAT(resolved_value(R"({"type":"fixed","name":"f","size":2})",
                              R"({"type":"fixed","name":"f","size":3})", "\"ab\""),
-              HasSubstr("cannot be read"));
+              HasSubstr("the writer's fixed has 2 bytes, the reader's 3"));
   EXPECT_THAT(resolved_value(R"({"type":"fixed","name":"f","size":2})",
                              R"({"type":"fixed","name":"g","size":2})", "\"ab\""),
-              HasSubstr("cannot be read"));
+              HasSubstr("the writer's fixed is \"f\", the reader's \"g\"; give the reader's an alias"));
+}
+
+TEST(Resolution, AFixedIsFoundByAnAlias) {
+  const std::string_view writer = R"({"type":"fixed","name":"f","size":2})";
+  EXPECT_EQ(resolved_value(writer, R"({"type":"fixed","name":"g","aliases":["f"],"size":2})", "\"ab\""), R"({"v":"ab"})");
+  EXPECT_EQ(resolved_value(writer, R"({"type":"fixed","name":"g","aliases":["f"],"size":3})", "\"ab\""),
+            "no plan: reading \"r\" as \"r\": field \"v\": the writer's fixed has 2 bytes, the reader's 3");
 }
 
 TEST(Resolution, ItemsOfArraysAndValuesOfMapsAreResolved) {
