@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "log/kafka/kafka_fixture.h"
+#include "log/kafka/losing_proxy.h"
 
 extern char** environ;
 
@@ -220,6 +221,38 @@ TEST_F(kafka_faults_test, GoesOnWhereTheBrokerWasAwayForLongerThanACommitMayTake
   write_epochs(*log_, in, out, 3, errors);
   EXPECT_THAT(values(read_some(*log_, out, 3)), ElementsAreArray(numbers(3)));
 }
+
+/// Nobody here can tell whether the commit was: its request was lost on the way, or only the answer.
+class kafka_unknown_outcome_test : public kafka_faults_test, public testing::WithParamInterface<test::losing_proxy::lost> {};
+
+TEST_P(kafka_unknown_outcome_test, OfACommitIsFoundOutBeforeAnythingElseIsDone) {
+  constexpr std::int16_t end_txn = 26;
+  const auto ports = words_of(mortal().run("proxied"));
+  test::losing_proxy way(static_cast<std::uint16_t>(std::stoi(ports.at(0))), static_cast<std::uint16_t>(std::stoi(ports.at(1))));
+  auto with = options();
+  with.bootstrap = "127.0.0.1:" + ports[0];
+  with.transaction_timeout = std::chrono::milliseconds(3'000);
+  log_ = open(with);
+  const auto in = topic("in");
+  const auto out = topic("out");
+  must(commit(*log_, in, 1, out, {{"k", "0"}}));
+  way.lose_next(end_txn, GetParam());
+  const auto unknown = commit(*log_, in, 2, out, {{"k", "1"}});
+  ASSERT_FALSE(unknown);
+  EXPECT_EQ(unknown.error().code, errc::unavailable) << unknown.error().message;
+  ASSERT_TRUE(way.has_lost());
+  const bool was_committed = GetParam() == test::losing_proxy::lost::answer;
+  EXPECT_THAT(must(log_->committed(group_, in)), testing::ElementsAre(was_committed ? 2 : 1));
+  std::vector<std::string> errors;
+  write_epochs(*log_, in, out, 4, errors);
+  EXPECT_THAT(values(read_some(*log_, out, 4)), ElementsAreArray(numbers(4)));
+  EXPECT_THAT(errors, testing::IsEmpty());
+  log_.reset();  // while there is a way to the broker
+}
+
+INSTANTIATE_TEST_SUITE_P(lost, kafka_unknown_outcome_test,
+                         testing::Values(test::losing_proxy::lost::request, test::losing_proxy::lost::answer),
+                         [](const auto& of) { return of.param == test::losing_proxy::lost::answer ? "answer" : "request"; });
 
 TEST_F(kafka_faults_test, ReadsOnAfterTheBrokerWasKilled) {
   auto& mine = mortal();
