@@ -194,17 +194,22 @@ class QuickstartTest(unittest.TestCase):
         journal, consent, _ = self.population()
         self.load(journal, consent)
         self.run_flow()
-        with_all = sorted(json.dumps(r["value"], sort_keys=True) for r in self.place.records("insight"))
-        self.place.close()
+        self.assert_same_without_those_who_refused(journal, consent, expected=self.insight())
 
+    def insight(self):
+        return sorted(json.dumps(r["value"], sort_keys=True) for r in self.place.records("insight"))
+
+    def assert_same_without_those_who_refused(self, journal, consent, expected):
+        """The flow in a new place, over everybody else."""
+        last = {d["subject_id"]: d["decision"] for d in sorted(consent, key=lambda d: d["at"])}
+        agreed = lambda row: last.get(row["subject_id"]) == "granted"
+        self.assertLess(sum(map(agreed, journal)), len(journal), "somebody refused")
+        self.place.close()
         self.place = Place()
         self.addCleanup(self.place.close)
-        last = {d["subject_id"]: d["decision"] for d in consent}
-        self.load([e for e in journal if last.get(e["subject_id"]) == "granted"],
-                  [d for d in consent if last[d["subject_id"]] == "granted"])
+        self.load(list(filter(agreed, journal)), list(filter(agreed, consent)))
         self.run_flow()
-        without = sorted(json.dumps(r["value"], sort_keys=True) for r in self.place.records("insight"))
-        self.assertEqual(with_all, without)
+        self.assertEqual(self.insight(), expected)
 
     def test_real_text_with_planted_identifiers_comes_out_clean_and_only_for_those_who_agreed(self):
         texts = real_texts()
@@ -233,6 +238,7 @@ class QuickstartTest(unittest.TestCase):
                          collections.Counter(e["at"] // 60000 for e in expected))
         outputs |= {topic: "\n".join(texts_in(r)) for topic in ("insight", "dead_letter") for r in [self.place.records(topic)]}
         self.assert_holds_none(outputs, secrets | set(planted) | set(subjects) | {e["event_id"] for e in journal})
+        self.assert_same_without_those_who_refused(journal, consent, expected=self.insight())
 
 
 def string(text):
@@ -278,6 +284,7 @@ def decisions_of(subject, rng):
 def plant(i, rng):
     """An identifier that nobody else has, and a sentence that holds it."""
     digits = "".join(str(rng.randint(0, 9)) for _ in range(7))
+    national, called = national_id(rng)
     kinds = [(f"writer{i}.{digits}@example.org", "Write to me at {} please."),
              (f"https://example.org/u/{i}-{digits}", "My page is {} if you want."),
              (f"+44 20 7946 {i % 10000:04d}", "You can call {} in the evening."),
@@ -287,7 +294,7 @@ def plant(i, rng):
              (f"walker{i}_{digits}", "My user name is {} there."),
              (f"{rng.choice(GIVEN)} {rng.choice(FAMILY)}", "My sister {} said the same."),
              (iban(digits), "Please send it to {} this week."),
-             (national_id(rng), "The form wanted my number, {}, again."),
+             (national, f"The form wanted my {called}, {{}}, again."),
              (f"{rng.randint(1, 28)} {rng.choice(MONTHS)} {rng.randint(1945, 2005)}", "I was born on {} in the north.")]
     secret, sentence = kinds[i % len(kinds)]
     return secret, sentence.format(secret)
@@ -306,14 +313,34 @@ def iban(digits):
 
 
 def national_id(rng):
-    """One of the United States or the United Kingdom (no check digits), Spain (a letter by the rest modulo 23) or Poland."""
+    """One of the United States or the United Kingdom (no check digits), Spain (a letter by the rest modulo 23), Poland, Italy, Belgium
+    and France (97 less the rest), or the Netherlands (the sum of nine to two times the digits, less the last, is a multiple of 11);
+    and what its bearer calls it."""
     digits = [rng.randint(1, 9) for _ in range(10)]
     number = int("".join(map(str, digits[:8])))
     born = f"{rng.randint(50, 99)}{rng.randint(1, 12):02d}{rng.randint(1, 28):02d}{number % 10000:04d}"
     check = -sum(int(d) * w for d, w in zip(born, (1, 3, 7, 9, 1, 3, 7, 9, 1, 3))) % 10
-    return rng.choice([f"219-{rng.randint(1, 99):02d}-{rng.randint(1, 9999):04d}",
-                       f"AB {number % 100:02d} {number // 100 % 100:02d} {number // 10000 % 100:02d} C",
-                       f"{number}{'TRWAGMYFPDXBNJZSQVHLCKE'[number % 23]}", f"{born}{check}"])
+    nine = f"{born[:6]}{number % 997 + 1:03d}"
+    belgian = f"{nine[:2]}.{nine[2:4]}.{nine[4:6]}-{nine[6:]}.{97 - int(nine) % 97:02d}"
+    french = f"{rng.randint(1, 2)}{born[:4]}75{number % 990 + 1:03d}{number // 7 % 990 + 1:03d}"
+    dutch = "".join(map(str, digits[:8]))
+    while (last := sum(int(d) * w for d, w in zip(dutch, range(9, 1, -1))) % 11) == 10:
+        dutch = f"{int(dutch) + 1:08d}"
+    return rng.choice([(f"219-{rng.randint(1, 99):02d}-{rng.randint(1, 9999):04d}", "number"),
+                       (f"AB {number % 100:02d} {number // 100 % 100:02d} {number // 10000 % 100:02d} C", "number"),
+                       (f"{number}{'TRWAGMYFPDXBNJZSQVHLCKE'[number % 23]}", "number"), (f"{born}{check}", "number"),
+                       (fiscal_code(rng, born), "codice fiscale"), (belgian, "number"),
+                       (f"{french}{97 - int(french) % 97:02d}", "number"), (f"{dutch}{last}", "BSN")])
+
+
+def fiscal_code(rng, born):
+    """An Italian one: its last letter is the sum of what the others count, those in odd places by a table, modulo 26."""
+    odd = dict(zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", (1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23)))
+    letters = lambda count: "".join(rng.choice("BCDFGLMNPRSTVZ") for _ in range(count))
+    code = f"{letters(6)}{born[:2]}{'ABCDEHLMPRST'[int(born[2:4]) - 1]}{born[4:6]}H{rng.randint(100, 999)}"
+    as_letter = lambda c: "ABCDEFGHIJ"[int(c)] if c.isdigit() else c
+    counted = [odd[as_letter(c)] if i % 2 == 0 else ord(as_letter(c)) - ord("A") for i, c in enumerate(code)]
+    return code + chr(ord("A") + sum(counted) % 26)
 
 
 def card(digits):
