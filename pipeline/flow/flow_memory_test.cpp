@@ -23,9 +23,12 @@ constexpr std::int64_t records = 100'000;
 constexpr std::int64_t growth_bytes_max = INT64_MAX;
 #else
 constexpr std::int64_t records = 10'000'000;
-constexpr std::int64_t growth_bytes_max = 16 << 20;
+constexpr std::int64_t growth_bytes_max = 8 << 20;
 #endif
 
+// The source is one block in memory, read again and again, and what is committed is thrown away, so that what grows is the host's: its
+// queues, batches and epochs. What a log keeps in memory is not in here, nor are a second partition and stores; `ops/bench` and the
+// runs of tests/crash and tests/chaos have those.
 TEST(FlowMemory, StaysFlatWhileTheSourceIsTenMillionRecordsAheadOfASlowSink) {
   flow_rig rig;
   rig.file("event.avsc", R"({"type":"record","name":"event","fields":[
@@ -39,17 +42,17 @@ TEST(FlowMemory, StaysFlatWhileTheSourceIsTenMillionRecordsAheadOfASlowSink) {
   const std::string record = std::string("\x04id\x80\x02", 5) + std::string(128, 'x');
   const std::vector<std::string> values(1024, record);
   endless_log slow(values, records, std::chrono::milliseconds(2));
-  std::int64_t early = 0, most = 0;
-  rig.options().progress = [&](const worker_progress& p) {
+  std::int64_t at_first = 0, most = 0;
+  rig.options().progress = [&](const worker_progress&) {
     const auto now = resident_bytes();
-    if (early == 0 && p.records_in > records / 5) early = now;
+    if (at_first == 0) at_first = now;
     most = std::max(most, now);
   };
   const auto summary = run_worker(std::make_shared<const graph>(rig.checked()), slow, rig.options());
   ASSERT_TRUE(summary) << summary.error().message;
   EXPECT_EQ(slow.committed_records(), records);
-  ASSERT_GT(early, 0);
-  EXPECT_LT(most - early, growth_bytes_max);
+  ASSERT_GT(at_first, 0);
+  EXPECT_LT(most - at_first, growth_bytes_max) << most << " bytes at the most, " << at_first << " at the first look";
 }
 
 }  // namespace
