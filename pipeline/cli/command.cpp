@@ -44,6 +44,10 @@ std::string grouped(std::uint64_t number) {
   return digits;
 }
 
+std::string counted(std::uint64_t number, const std::string& one) {
+  return grouped(number) + " " + one + (number == 1 ? "" : "s");
+}
+
 text_table::text_table(std::vector<std::string> head) {
   rows_.push_back(std::move(head));
 }

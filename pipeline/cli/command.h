@@ -73,6 +73,8 @@ class progress_line {
 
 /// The whole number with thin groups as people read it: 1,234,567.
 [[nodiscard]] std::string grouped(std::uint64_t number);
+/// The same with what it counts, named in the singular: `1 record`, `2,000 records`.
+[[nodiscard]] std::string counted(std::uint64_t number, const std::string& one);
 
 /// Columns of a table that line up; numbers to the right.
 class text_table {

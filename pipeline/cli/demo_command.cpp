@@ -112,8 +112,18 @@ status count_texts(demo_command& options) {
   return count > 0 ? status{} : fail(errc::invalid, options.input + ": holds no text");
 }
 
-status give_decisions(const demo_population& of, const row_taker& to) {
-  for (const auto& decision : of.decisions()) SONDER_TRY(to(to_json(decision)));
+/// What was made of a population until now.
+struct demo_made {
+  bool began = false;
+  std::uint64_t decisions = 0;
+};
+
+status give_decisions(const demo_population& of, const row_taker& to, demo_made& so_far) {
+  so_far.began = true;
+  for (const auto& decision : of.decisions()) {
+    SONDER_TRY(to(to_json(decision)));
+    ++so_far.decisions;
+  }
   return {};
 }
 
@@ -150,7 +160,7 @@ row_taker lines_to(std::ostream& out, const std::string& name) {
 }
 
 status write_files(const demo_command& options, const demo_population& of, const row_taker& planted,
-                   progress_line& progress, bool& began) {
+                   progress_line& progress, demo_made& so_far) {
   std::error_code failed;
   std::filesystem::create_directories(options.out_dir, failed);
   const auto consent_name = options.out_dir + "/consent.jsonl";
@@ -158,15 +168,14 @@ status write_files(const demo_command& options, const demo_population& of, const
   std::ofstream consent(consent_name);
   std::ofstream journal(journal_name);
   if (!consent || !journal) return fail(errc::io, options.out_dir + ": cannot be written");
-  began = true;
-  SONDER_TRY(give_decisions(of, lines_to(consent, consent_name)));
+  SONDER_TRY(give_decisions(of, lines_to(consent, consent_name), so_far));
   SONDER_TRY(give_entries(options, of, lines_to(journal, journal_name), planted, progress));
   const bool written = consent.flush() && journal.flush();
   return written ? status{} : fail(errc::io, options.out_dir + ": cannot be written; is its disk full?");
 }
 
 status write_topics(const demo_command& options, const demo_population& of,
-                    const row_taker& planted, progress_line& progress, bool& began) {
+                    const row_taker& planted, progress_line& progress, demo_made& so_far) {
   const auto where = find_place(options.where);
   if (!where) return tl::unexpected(where.error());
   const auto to = open_to_append(*where);
@@ -175,8 +184,7 @@ status write_topics(const demo_command& options, const demo_population& of,
   if (!consent) return tl::unexpected(consent.error());
   const auto journal = topic_rows::open(*where, *to->on, *to->schemas, options.journal, {.past = true});
   if (!journal) return tl::unexpected(journal.error());
-  began = true;
-  SONDER_TRY(give_decisions(of, [&](const std::string& json) { return (*consent)->take(json); }));
+  SONDER_TRY(give_decisions(of, [&](const std::string& json) { return (*consent)->take(json); }, so_far));
   SONDER_TRY((*consent)->finish());
   SONDER_TRY(give_entries(
       options, of, [&](const std::string& json) { return (*journal)->take(json); }, planted,
@@ -184,10 +192,10 @@ status write_topics(const demo_command& options, const demo_population& of,
   return (*journal)->finish();
 }
 
-status print_rows(const demo_command& options, const demo_population& of, progress_line& progress, bool& began) {
+status print_rows(const demo_command& options, const demo_population& of, progress_line& progress, demo_made& so_far) {
   const auto out = lines_to(std::cout, "standard output");
-  began = true;
-  if (options.print == "consent") return give_decisions(of, out);
+  so_far.began = true;
+  if (options.print == "consent") return give_decisions(of, out, so_far);
   if (options.print == "journal") return give_entries(options, of, out, {}, progress);
   const row_taker nowhere = [](const std::string&) { return status{}; };
   return give_entries(options, of, nowhere, out, progress);
@@ -214,12 +222,23 @@ status check_purpose(const demo_command& options) {
                                    did_you_mean(asked, names));
 }
 
+/// How much went where.
+void tell_what_was_made(const demo_command& options, const demo_made& made) {
+  const bool files = !options.out_dir.empty();
+  const auto place = [&](const std::string& topic) { return files ? options.out_dir + "/" + topic + ".jsonl" : "topic " + topic; };
+  std::cerr << counted(made.decisions, "decision") << " to " << place(files ? "consent" : options.consent) << ", "
+            << grouped(options.population.entries) << (options.population.entries == 1 ? " entry to " : " entries to ")
+            << place(files ? "journal" : options.journal) << '\n';
+}
+
 /// What a reader of the results could take for something that the input said.
 void tell_what_is_made_up(const demo_command& options) {
-  std::cerr << options.input << ": " << grouped(options.population.entries) << " texts as entries of " << grouped(options.population.subjects)
-            << " made-up people; who wrote them and when"
+  const auto entries = options.population.entries;
+  const auto people = options.population.subjects;
+  std::cerr << options.input << ": " << counted(entries, "text") << (entries == 1 ? " as entry of " : " as entries of ")
+            << (people == 1 ? "1 made-up person" : grouped(people) + " made-up people") << "; who wrote them and when"
             << (options.details ? ", age, country, mood and the like are" : " is") << " made up, other columns are not read";
-  if (options.left_out > 0) std::cerr << "; " << grouped(options.left_out) << " empty texts left out";
+  if (options.left_out > 0) std::cerr << "; " << counted(options.left_out, "empty text") << " left out";
   std::cerr << ". Your own people and times: sonder produce\n";
 }
 
@@ -242,18 +261,19 @@ int make_demo(demo_command options) {
     planted = lines_to(planted_file, options.planted);
   }
   status done;
-  bool began = false;
+  demo_made made;
   if (!options.print.empty())
-    done = print_rows(options, of, progress, began);
+    done = print_rows(options, of, progress, made);
   else if (!options.out_dir.empty())
-    done = write_files(options, of, planted, progress, began);
+    done = write_files(options, of, planted, progress, made);
   else
-    done = write_topics(options, of, planted, progress, began);
-  if (!done) return refuse(began ? exit_failed : exit_cannot_start, done.error());
+    done = write_topics(options, of, planted, progress, made);
+  progress.clear();
+  if (!done) return refuse(made.began ? exit_failed : exit_cannot_start, done.error());
   if (options.json && options.print.empty())
     std::cout << R"({"seed":)" << options.population.seed << R"(,"subjects":)" << of.options().subjects << R"(,"entries":)"
               << of.options().entries << R"(,"texts_left_out":)" << options.left_out << "}\n";
-  progress.clear();
+  if (options.print.empty() && !options.json && !options.quiet) tell_what_was_made(options, made);
   if (!options.input.empty() && !options.quiet) tell_what_is_made_up(options);
   return exit_ok;
 }
@@ -304,7 +324,7 @@ void add_demo(CLI::App& app, chosen_command& chosen) {
   command->add_option("--planted", options->planted, "Write which identifiers stand in which entry")
       ->type_name("FILE");
   command->add_flag("--json", options->json, "Say what was made as JSON");
-  command->add_flag("--quiet", options->quiet, "No progress");
+  command->add_flag("--quiet", options->quiet, "Say nothing but errors");
   command->footer("Example:\n  sonder demo --entries 3 --print journal");
   command->callback([&chosen, options] { chosen = [options] { return make_demo(*options); }; });
 }

@@ -202,7 +202,7 @@ void print_text(const graph& flow, const group_view& view) {
               grouped(static_cast<std::uint64_t>(p.lag())), p.waits_ms ? age_text(*p.waits_ms) : "-",
               worker == nullptr ? "-" : worker->client});
   }
-  std::cout << lags.text() << "lag in all: " << grouped(lag) << " records\n";
+  std::cout << lags.text() << "lag in all: " << counted(lag, "record") << '\n';
   if (!view.changelogs.empty()) {
     text_table changelogs({"changelog", "partitions", "records"});
     for (const auto& one : view.changelogs)

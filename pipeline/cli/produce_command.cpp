@@ -98,7 +98,7 @@ status produce_file(const produce_options& options, const std::string& file, log
       return read ? status{} : status{tl::unexpected(read.error())};
     }
     if (progress.shown())
-      progress.show(shape.topic + ": " + grouped(so_far.records + (*writer)->records()) + " records");
+      progress.show(shape.topic + ": " + counted(so_far.records + (*writer)->records(), "record"));
   }
 }
 
@@ -133,8 +133,8 @@ int produce(const produce_options& options) {
   }
   if (options.json)
     std::cout << R"({"topic":")" << shape->topic << R"(","records":)" << so_far.records << "}\n";
-  else if (!options.quiet)
-    std::cerr << grouped(so_far.records) << " records to " << shape->topic << '\n';
+  else if (!options.quiet && (done || so_far.records > 0))
+    std::cerr << counted(so_far.records, "record") << " to " << shape->topic << '\n';
   const auto* configured = where->topic(options.topic);
   if (so_far.tombstones && configured != nullptr && configured->role == topic_role::event && !configured->compact)
     std::cerr << "sonder: warning: topic \"" << shape->topic << "\" holds events and is not compacted: a tombstone removes nothing there\n";

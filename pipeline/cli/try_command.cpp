@@ -51,12 +51,11 @@ int try_plugin(const try_options& options) {
     return refuse(done.error().code == errc::unavailable ? exit_failed : exit_cannot_start,
                   done.error());
   if (somebody_looks())
-    std::cerr << grouped(done->rows) << " rows: " << grouped(done->passed) << " passed, "
+    std::cerr << counted(done->rows, "row") << ": " << grouped(done->passed) << " passed, "
               << grouped(done->dropped) << " dropped, " << grouped(done->dead_lettered)
               << " dead-lettered, " << grouped(done->retried) << " asked for another try\n";
   if (done->unreadable == 0) return exit_ok;
-  return refuse(exit_findings, grouped(done->unreadable) + (done->unreadable == 1 ? " row" : " rows") +
-                                   " could not be read; each line says why");
+  return refuse(exit_findings, counted(done->unreadable, "row") + " could not be read; each line says why");
 }
 
 }  // namespace

@@ -65,9 +65,10 @@ std::string to_table(const run_summary& summary) {
                         sum(p.dead_lettered), why);
   }
   const auto rate = summary.seconds > 0 ? static_cast<double>(summary.records_in) / summary.seconds : 0.0;
-  text += fmt::format("\n{} events in, {} records out in {:.1f} s: {:.0f} records/s; {} epochs committed, {} discarded\n",
-                      summary.records_in, summary.records_out, summary.seconds, rate, summary.epochs_committed,
-                      summary.epochs_discarded);
+  const auto s = [](auto number) { return number == 1 ? "" : "s"; };
+  text += fmt::format("\n{} event{} in, {} record{} out in {:.1f} s: {:.0f} records/s; {} epoch{} committed, {} discarded\n", summary.records_in,
+                      s(summary.records_in), summary.records_out, s(summary.records_out), summary.seconds, rate, summary.epochs_committed,
+                      s(summary.epochs_committed), summary.epochs_discarded);
   for (const auto& node : summary.unbalanced) text += fmt::format("error: {}: in is not passed + dropped + dead-lettered\n", node);
   return text;
 }

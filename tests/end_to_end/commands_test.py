@@ -126,6 +126,19 @@ class CommandsTest(unittest.TestCase):
         self.assertEqual(row.split()[:2], ["insight", "sentiment.out"])
         self.assertTrue(row.endswith("  " + ", ".join(written)), row)
 
+    def test_what_was_made_is_said_in_one_line_and_in_the_singular_where_there_is_one(self):
+        made = self.place.run("demo", "--config", QUICKSTART, "--entries", 1, "--subjects", 1).stderr
+        self.assertEqual(made, "1 decision to topic consent, 1 entry to topic journal\n")
+        made = self.place.run("demo", "--out", self.place.folder / "many", "--entries", 2000).stderr
+        decisions = len((self.place.folder / "many/consent.jsonl").read_text().splitlines())
+        self.assertEqual(made, f"{decisions:,} decisions to {self.place.folder}/many/consent.jsonl, "
+                               f"2,000 entries to {self.place.folder}/many/journal.jsonl\n")
+        self.assertEqual(self.place.run("demo", "--config", QUICKSTART, "--entries", 1, "--quiet").stderr, "")
+        row = json.dumps({"event_id": "e", "subject_id": "s", "at": 1_700_000_000_000, "text": "x"}) + "\n"
+        self.assertEqual(self.place.run("produce", "journal", "--config", QUICKSTART, stdin=row).stderr, "1 record to journal\n")
+        refused = self.place.run("produce", "journal", "--config", QUICKSTART, stdin="nothing\n", expect=4).stderr
+        self.assertRegex(refused, r"^sonder: standard input:1: ", "no count of nothing stands before the reason")
+
     def test_own_texts_get_people_and_times_and_nothing_else(self):
         notes = self.place.folder / "notes.csv"
         notes.write_text('body,age\n"I slept well.",31\n"",44\n"  ",45\n"A long day.",52\n')
