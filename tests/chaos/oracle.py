@@ -116,6 +116,13 @@ class Oracle:
 
     def await_markers(self):
         """A commit is answered when it is decided: readers see it a moment later. Nothing may stay open for good."""
+        until = time.monotonic() + MARKERS_SECONDS
+        while open_still := self.open_still():
+            must(time.monotonic() < until, "open", f"transactions: {open_still}")
+            time.sleep(0.1)
+
+    def open_still(self):
+        """Partitions that end with a transaction which is not decided, or whose markers are missing."""
         from confluent_kafka import IsolationLevel, TopicPartition
         from confluent_kafka.admin import AdminClient, OffsetSpec
         admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap, "log_level": 0})
@@ -127,14 +134,8 @@ class Oracle:
             answers = admin.list_offsets(asked, isolation_level=isolation, request_timeout=30)
             return {(at.topic, at.partition): answer.result().offset for at, answer in answers.items()}
 
-        until = time.monotonic() + MARKERS_SECONDS
-        while True:
-            stable, high = ends(IsolationLevel.READ_COMMITTED), ends(IsolationLevel.READ_UNCOMMITTED)
-            open_still = [at for at in high if stable[at] < high[at]]
-            if not open_still:
-                return
-            must(time.monotonic() < until, "open", f"transactions: {open_still}")
-            time.sleep(0.1)
+        stable, high = ends(IsolationLevel.READ_COMMITTED), ends(IsolationLevel.READ_UNCOMMITTED)
+        return [at for at in high if stable[at] < high[at]]
 
     def await_empty_group(self, seconds):
         """Whoever was killed, or has left a place that is kept for it, is a member until its session is over."""
