@@ -25,6 +25,7 @@ struct findings {
   std::vector<diagnostic> diagnostics;
   std::vector<std::string> trusted;  ///< plugins that run inside the worker
   std::shared_ptr<const graph> flow; ///< if it is good
+  bool only_form = false;            ///< it could not be read as a flow, so that plugins and labels were not looked at
 
   [[nodiscard]] bool good() const {
     return std::none_of(diagnostics.begin(), diagnostics.end(),
@@ -59,6 +60,8 @@ findings check(const std::string& config, const config_overrides& overrides) {
   findings found;
   auto parsed = parse_flow(config, overrides);
   found.diagnostics = std::move(parsed.diagnostics);
+  std::error_code unknown;
+  found.only_form = !parsed.options && std::filesystem::is_regular_file(config, unknown);
   if (!parsed.options) return found;
   for (auto& d : open_secrets(*parsed.options)) found.diagnostics.push_back(std::move(d));
   for (auto& d : missing_here(*parsed.options)) found.diagnostics.push_back(std::move(d));
@@ -76,6 +79,7 @@ findings check(const std::string& config, const config_overrides& overrides) {
 
 void print_text(const std::string& config, const findings& found) {
   for (const auto& d : found.diagnostics) std::cout << to_string(d) << '\n';
+  if (found.only_form) std::cout << config << ": plugins, fields and labels are checked once this is mended\n";
   if (!found.good()) return;
   std::cout << config << ": good";
   if (!found.trusted.empty()) {

@@ -72,7 +72,8 @@ class CommandsTest(unittest.TestCase):
         self.place.run("run", expect=2)
         self.place.run("no-such-command", expect=2)
         self.place.run("validate", "no/such.yaml", expect=3)
-        self.place.run("validate", QUICKSTART, "--set", "sinks={}", "--set", "topics.journal.role=nothing", expect=1)
+        said = self.place.run("validate", QUICKSTART, "--set", "sinks={}", "--set", "topics.journal.role=nothing", expect=1).stdout
+        self.assertEqual(said.splitlines()[1:], [f"{QUICKSTART}: plugins, fields and labels are checked once this is mended"])
         self.place.run("produce", "journal", "--map", "text", "--config", QUICKSTART, expect=2)
         self.place.run("run", QUICKSTART, "--log-level", "loud", expect=2)
         self.place.run("try", BUILD / "plugins/sentiment.so", "--port", "nope", stdin='{"text": "a"}\n', expect=3)
