@@ -627,7 +627,9 @@ status coordinator::drain() {
 status coordinator::join() {
   start_wait waits(options_);
   return waits.until_there("its place in its group", [&]() -> status {
-    auto joined = context_.on->join(request_of(context_));
+    auto request = request_of(context_);
+    request.stop = options_.stop;
+    auto joined = context_.on->join(request);
     if (!joined) return tl::unexpected(std::move(joined).error());
     member_ = std::move(*joined);
     return {};

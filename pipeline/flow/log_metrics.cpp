@@ -16,6 +16,7 @@ log_metrics::log_metrics(const log& of, const schema_registry& schemas, metrics&
     : log_(of),
       schemas_(schemas),
       transaction_seconds_(to.gauge_of(metric::transaction_seconds)),
+      strangers_(to.gauge_of(metric::group_strangers)),
       restoring_(to.gauge_of(metric::restoring_tasks)),
       restored_tasks_(to.counter_of(metric::restored_tasks)),
       restored_records_(to.counter_of(metric::restored_records)),
@@ -31,6 +32,8 @@ log_metrics::log_metrics(const log& of, const schema_registry& schemas, metrics&
     states_[i] = &to.gauge_of(metric::transaction_state, {name(static_cast<log_figures::transaction_state>(i))});
   for (std::size_t i = 0; i < ends_.size(); ++i)
     ends_[i] = &to.counter_of(metric::transactions, {name(static_cast<log_figures::transaction_end>(i))});
+  for (std::size_t i = 0; i < reasons_.size(); ++i)
+    reasons_[i] = &to.counter_of(metric::rebalance_reasons, {name(static_cast<log_figures::rebalance_reason>(i))});
   for (std::size_t i = 0; i < connections_.size(); ++i) {
     const auto client = name(static_cast<log_figures::connection>(i));
     connections_[i] = &to.counter_of(metric::broker_connections_failed, {client});
@@ -46,6 +49,8 @@ void log_metrics::refresh() {
   for (std::size_t i = 0; i < states_.size(); ++i) states_[i]->set(static_cast<std::size_t>(now.transaction) == i ? 1 : 0);
   transaction_seconds_.set(now.transaction_seconds);
   for (std::size_t i = 0; i < ends_.size(); ++i) count_up(*ends_[i], now.transactions[i], seen_.transactions[i]);
+  for (std::size_t i = 0; i < reasons_.size(); ++i) count_up(*reasons_[i], now.rebalance_reasons[i], seen_.rebalance_reasons[i]);
+  strangers_.set(static_cast<double>(now.group_strangers));
   restoring_.set(static_cast<double>(now.tasks_restoring));
   remaining_.set(static_cast<double>(now.restore_remaining));
   count_up(restored_tasks_, now.restored_tasks, seen_.restored_tasks);

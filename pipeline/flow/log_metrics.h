@@ -30,6 +30,8 @@ class log_metrics {
   std::array<gauge*, static_cast<std::size_t>(log_figures::transaction_state::count)> states_{};
   gauge& transaction_seconds_;
   cells<log_figures::transaction_end> ends_{};
+  cells<log_figures::rebalance_reason> reasons_{};
+  gauge& strangers_;
   gauge& restoring_;
   counter& restored_tasks_;
   counter& restored_records_;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -18,6 +19,9 @@ struct group_request {
   std::int32_t partitions = 0;      ///< of every topic: the number of tasks
   /// Topics, each with the number of its partitions, that tasks read as well, but the group does not give out.
   std::vector<std::pair<std::string, std::int32_t>> beside = {};
+  /// Above 0 once the caller has no more use for the place: joining then ends with errc::cancelled instead of waiting. May be null;
+  /// outlives the call.
+  const std::atomic<int>* stop = nullptr;
 };
 
 /// What became of a worker's place in its group.

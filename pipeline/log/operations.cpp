@@ -31,6 +31,22 @@ std::string_view name(log_figures::transaction_end of) noexcept {
   return {};
 }
 
+std::string_view name(log_figures::rebalance_reason of) noexcept {
+  using reason = log_figures::rebalance_reason;
+  switch (of) {
+    case reason::started: return "started";
+    case reason::rejoined: return "rejoined";
+    case reason::stranger: return "stranger";
+    case reason::left: return "left";
+    case reason::joined: return "joined";
+    case reason::restarted: return "restarted";
+    case reason::same_members: return "same_members";
+    case reason::unknown: return "unknown";
+    case reason::count: break;
+  }
+  return {};
+}
+
 std::string_view name(log_figures::connection of) noexcept {
   using connection = log_figures::connection;
   switch (of) {

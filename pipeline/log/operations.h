@@ -75,11 +75,26 @@ struct log_figures {
     failed,         ///< another error
     count
   };
+  /// What made the group be assigned as it is.
+  enum class rebalance_reason : std::uint8_t {
+    started,       ///< this worker joined for the first time
+    rejoined,      ///< the group had gone on without this worker, and it came back
+    stranger,      ///< a consumer that is no worker came or went
+    left,          ///< another worker left
+    joined,        ///< another worker joined
+    restarted,     ///< another worker left and came again
+    same_members,  ///< nobody came or went: topics changed, or a member asked for it
+    unknown,       ///< the coordinator did not tell in time
+    count
+  };
   enum class connection : std::uint8_t { reader, query, watermark, member, transaction, producer, count };
 
   transaction_state transaction = transaction_state::idle;
   double transaction_seconds = 0;  ///< since the one that is open began; 0: none is
   std::array<std::uint64_t, static_cast<std::size_t>(transaction_end::count)> transactions{};
+
+  std::array<std::uint64_t, static_cast<std::size_t>(rebalance_reason::count)> rebalance_reasons{};  ///< of assignments, once they are known
+  std::int64_t group_strangers = 0;  ///< members of the group now that are no workers: nobody processes what they have been given
 
   std::int64_t tasks_restoring = 0;  ///< now
   std::int64_t restored_tasks = 0;
@@ -97,6 +112,7 @@ struct log_figures {
 
 [[nodiscard]] std::string_view name(log_figures::transaction_state of) noexcept;
 [[nodiscard]] std::string_view name(log_figures::transaction_end of) noexcept;
+[[nodiscard]] std::string_view name(log_figures::rebalance_reason of) noexcept;
 [[nodiscard]] std::string_view name(log_figures::connection of) noexcept;
 
 }  // namespace sonder

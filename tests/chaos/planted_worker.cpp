@@ -157,6 +157,7 @@ class unfenced_member final : public member {
   status restart() override { return in_->restart(); }
   std::string waits_for() const override { return in_->waits_for(); }
   restore_counts restored() const override { return in_->restored(); }
+  group_counts seen() const override { return in_->seen(); }
   status check_place() const override { return {}; }
   status commit_offsets(std::span<const consumed_offset> offsets, std::string_view note) override {
     return in_->commit_offsets(offsets, note);

@@ -134,7 +134,8 @@ class broker_log final : public log {
   std::string joined_group_;  ///< guarded by groups_mutex_
   member* joined_ = nullptr;  ///< guarded by groups_mutex_
   mutable std::mutex restored_mutex_;
-  mutable restore_counts restored_;  ///< as last seen; guarded by restored_mutex_
+  mutable restore_counts restored_;  ///< as last seen; guarded by restored_mutex_, as what follows
+  mutable group_counts seen_;
 };
 
 /// A member that the log knows of for as long as it lives: commits need its metadata.
@@ -376,7 +377,9 @@ log_figures broker_log::figures() const {
   options_.counts->add_to(now);
   const std::lock_guard seen(restored_mutex_);
   if (const std::unique_lock lock(groups_mutex_, std::try_to_lock); lock.owns_lock() && joined_ != nullptr)
-    restored_ = joined_->restored();
+    restored_ = joined_->restored(), seen_ = joined_->seen();
+  now.rebalance_reasons = seen_.reasons;
+  now.group_strangers = seen_.strangers;
   now.tasks_restoring = restored_.tasks_waiting;
   now.restored_tasks = restored_.tasks_ready;
   now.restored_records = restored_.records;

@@ -3,6 +3,8 @@
 #include <librdkafka/rdkafka.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <map>
@@ -12,6 +14,7 @@
 #include <thread>
 
 #include "log/kafka/client.h"
+#include "log/kafka/group_change.h"
 #include "log/kafka/group_look.h"
 #include "log/kafka/placement.h"
 #include "log/kafka/properties.h"
@@ -25,8 +28,9 @@ using std::chrono::steady_clock;
 
 constexpr milliseconds foreign_pause(200);
 constexpr milliseconds look_pause(100);
-constexpr milliseconds placement_pause(500);
-constexpr int line_notice = 6;  // syslog's
+constexpr milliseconds look_again_pause(500);
+constexpr int line_warning = 4;  // syslog's
+constexpr int line_notice = 6;
 constexpr milliseconds late_topic_max(3'000);  // for which a broker may not know yet of a topic that was just made
 constexpr milliseconds leave_max(8'000);  // librdkafka gives a coordinator five seconds to answer that a member leaves
 constexpr int leave_step_ms = 50;
@@ -86,7 +90,10 @@ std::string foreign(const rd_kafka_group_info& group, const std::set<std::string
   for (int i = 0; i < group.member_cnt; ++i) {
     const auto& m = group.members[i];
     const auto theirs = subscription(m.member_metadata, m.member_metadata_size);
-    if (!theirs || *theirs == ours) continue;  // none is told while the group rebalances
+    if (!theirs || *theirs == ours) {  // none is told while the group rebalances
+      if (is_worker(m.client_id == nullptr ? "" : m.client_id)) continue;
+      return std::string("client ") + in_quotes(m.client_id == nullptr ? "" : m.client_id) + " of it is no worker of a flow";
+    }
     std::string text = std::string("client ") + in_quotes(m.client_id) + " of it reads";
     for (const auto& topic : *theirs) text += " " + in_quotes(topic);
     return text;
@@ -113,6 +120,7 @@ class kafka_member final : public member {
     return metadata_;
   }
   restore_counts restored() const override { return restorer_->counts(); }
+  group_counts seen() const override;
   status check_place() const override;
   status commit_offsets(std::span<const consumed_offset> offsets, std::string_view note) override;
 
@@ -133,7 +141,16 @@ class kafka_member final : public member {
   [[nodiscard]] std::string place() const { return "group " + in_quotes(request_.group); }
   [[nodiscard]] bool thrown_out();
   [[nodiscard]] group_metadata current_metadata();
-  void place_standbys();
+  void look_around();
+  void tell_change(std::span<const member_view> members, std::string_view own);
+  void tell_strangers(std::span<const member_view> members);
+  [[nodiscard]] bool place_standbys(std::span<const member_view> members, std::string_view own);
+  void count_reason(log_figures::rebalance_reason why) noexcept {
+    reasons_[static_cast<std::size_t>(why)].fetch_add(1, std::memory_order_relaxed);
+  }
+  void say(int level, const std::string& text) const {
+    if (options_.on_line) options_.on_line(level, place() + ": " + text);
+  }
   void assign(const rd_kafka_topic_partition_list_t* partitions);
   void set_metadata(group_metadata to) {
     const std::lock_guard lock(metadata_mutex_);
@@ -145,9 +162,14 @@ class kafka_member final : public member {
   std::unique_ptr<client> client_;
   queue_ptr events_;
   std::unique_ptr<restorer> restorer_;
-  std::unique_ptr<group_look> look_;  // null: no standby copies are wanted
-  bool placed_ = false;               // the copies of this assignment are known
-  steady_clock::time_point place_at_{};
+  std::unique_ptr<group_look> look_;
+  bool told_change_ = true;  // what made the group be assigned as it is now
+  bool placed_ = true;       // the copies of this assignment are known, or none are wanted
+  steady_clock::time_point look_at_{};
+  std::uint64_t assignments_ = 0;
+  std::vector<member_view> members_;  // as last told; empty: never
+  std::array<std::atomic<std::uint64_t>, static_cast<std::size_t>(log_figures::rebalance_reason::count)> reasons_{};
+  std::atomic<std::int64_t> strangers_{0};
   standing standing_ = standing::joining;
   bool told_lost_ = false;
   std::string metadata_text_;  // of the assignment that is held
@@ -221,8 +243,7 @@ status kafka_member::join(std::span<const topic_config> changelogs, local_state*
   auto restorer = restorer::over(options_, request_, changelogs, *client_, state);
   if (!restorer) return tl::unexpected<error>(std::move(restorer).error());
   restorer_ = std::move(*restorer);
-  if (options_.standby_replicas > 0 && !request_.stores.empty())
-    look_ = std::make_unique<group_look>(*client_, request_.group, request_.topics.front());
+  look_ = std::make_unique<group_look>(*client_, request_.group, request_.topics.front());
   return subscribe();
 }
 
@@ -274,6 +295,8 @@ status kafka_member::check_group() {
     if (why.empty()) return {};
     if (steady_clock::now() > until)
       return fail(errc::exists, place() + " is another application's: " + why + "; stop that application, or rename the flow");
+    if (request_.stop != nullptr && request_.stop->load(std::memory_order_relaxed) > 0)
+      return fail(errc::cancelled, "asked to stop while " + place() + " was another application's: " + why);
     std::this_thread::sleep_for(foreign_pause);
   }
 }
@@ -301,31 +324,66 @@ result<group_event> kafka_member::poll() {
     if (!outcome || outcome->what != group_event::kind::none) return outcome;
   }
   if (standing_ == standing::leaving && !told_lost_ && thrown_out()) return lose("the group did not wait for this worker's revocation");
-  if (look_ != nullptr && standing_ == standing::holding && !placed_) place_standbys();
+  if (standing_ == standing::holding && !(told_change_ && placed_)) look_around();
   return group_event{};
 }
 
 // Who has which tasks is known to the whole group once each assignment; every change of it comes with another one.
-void kafka_member::place_standbys() {
+void kafka_member::look_around() {
   const auto now = steady_clock::now();
   if (!look_->asking()) {
-    if (now >= place_at_) look_->ask();
+    if (now >= look_at_) look_->ask();
     return;
   }
   const auto told = look_->answer();
   if (!told) return;
-  place_at_ = now + placement_pause;
+  look_at_ = now + look_again_pause;
   if (!*told) return;
-  const auto mine = std::find_if((*told)->begin(), (*told)->end(), [own = own_id()](const member_view& m) { return m.id == own; });
-  if (mine == (*told)->end() || mine->tasks != tasks_) return;  // of another assignment than this one
-  const auto copies = standby_tasks(**told, mine->id, request_.partitions, options_.standby_replicas);
-  if (!copies) return;
-  placed_ = true;
-  restorer_->follow(*copies);
-  if (options_.on_line) {
-    options_.on_line(line_notice, place() + ": keeps standby copies of " + std::to_string(copies->size()) + " tasks of the other " +
-                                      std::to_string((*told)->size() - 1) + " workers");
+  const auto own = own_id();
+  const auto& members = **told;
+  const auto mine = std::find_if(members.begin(), members.end(), [&](const member_view& m) { return m.id == own; });
+  if (mine == members.end() || mine->tasks != tasks_) return;  // of another assignment than this one
+  if (!told_change_) {
+    tell_change(members, own);
+    tell_strangers(members);
+    members_ = members;
+    told_change_ = true;
   }
+  if (!placed_) placed_ = place_standbys(members, own);
+}
+
+void kafka_member::tell_change(std::span<const member_view> members, std::string_view own) {
+  if (assignments_ == 1) return count_reason(log_figures::rebalance_reason::started);
+  const auto change = change_between(members_, members, own);
+  count_reason(change.reason);
+  say(line_notice, "was assigned anew: " + change.text);
+}
+
+// A plain consumer that subscribes to the same topics in the same way is given its share of the tasks, and nobody is told.
+void kafka_member::tell_strangers(std::span<const member_view> members) {
+  const auto strangers = strangers_of(members);
+  strangers_.store(static_cast<std::int64_t>(strangers.size()), std::memory_order_relaxed);
+  for (const auto& one : strangers) {
+    say(line_warning, "client " + in_quotes(one.client) + " is in it and no worker of a flow; it has been given " +
+                          std::to_string(one.tasks.size()) + " of " + std::to_string(request_.partitions) +
+                          " tasks, which nobody processes now: stop it, or give it a group of its own");
+  }
+}
+
+bool kafka_member::place_standbys(std::span<const member_view> members, std::string_view own) {
+  const auto copies = standby_tasks(members, own, request_.partitions, options_.standby_replicas);
+  if (!copies) return false;
+  restorer_->follow(*copies);
+  say(line_notice, "keeps standby copies of " + std::to_string(copies->size()) + " tasks of the other " + std::to_string(members.size() - 1) +
+                       " workers");
+  return true;
+}
+
+group_counts kafka_member::seen() const {
+  group_counts now;
+  for (std::size_t i = 0; i < reasons_.size(); ++i) now.reasons[i] = reasons_[i].load(std::memory_order_relaxed);
+  now.strangers = strangers_.load(std::memory_order_relaxed);
+  return now;
 }
 
 // The group's name for this process; empty: it has none now.
@@ -409,9 +467,13 @@ result<group_event> kafka_member::take_assigned(const rd_kafka_topic_partition_l
   metadata_text_ = std::move(text);
   set_metadata(std::move(captured));
   restorer_->begin(tasks_);
-  placed_ = false;
-  place_at_ = {};
-  if (look_ != nullptr) look_->forget();
+  // Before anybody had told what made the group change, it has changed again.
+  if (!told_change_) count_reason(log_figures::rebalance_reason::unknown);
+  ++assignments_;
+  told_change_ = false;
+  placed_ = options_.standby_replicas == 0 || request_.stores.empty();
+  look_at_ = {};
+  look_->forget();
   return event;
 }
 
@@ -458,7 +520,7 @@ result<group_event> kafka_member::take_revoked() {
   group_event event;
   event.what = group_event::kind::revoked;
   event.partitions = tasks_;
-  event.why = "a worker joined or left, or topics changed";
+  event.why = "the group is assigned anew; what made it so is told after that";
   return event;
 }
 

@@ -3,6 +3,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
+
 #include "log/kafka/group_fixture.h"
 
 extern char** environ;
@@ -46,6 +48,42 @@ class GroupMember : public ::testing::Test {
     EXPECT_EQ(posix_spawn(&child, program.c_str(), nullptr, nullptr, argv.data(), environ), 0);
     return child;
   }
+
+  /// A consumer as any program has one, with the assignor that workers have; served until it goes.
+  class plain_consumer {
+   public:
+    plain_consumer(const std::string& bootstrap, const std::string& group, const std::string& topic) {
+      auto* conf = rd_kafka_conf_new();
+      for (const auto& [name, value] : {std::pair<std::string, std::string>{"bootstrap.servers", bootstrap},
+                                        {"group.id", group},
+                                        {"client.id", "console-consumer"},
+                                        {"partition.assignment.strategy", "range"}})
+        EXPECT_EQ(rd_kafka_conf_set(conf, name.c_str(), value.c_str(), nullptr, 0), RD_KAFKA_CONF_OK);
+      under_.reset(rd_kafka_new(RD_KAFKA_CONSUMER, conf, nullptr, 0));
+      auto* topics = rd_kafka_topic_partition_list_new(1);
+      rd_kafka_topic_partition_list_add(topics, topic.c_str(), RD_KAFKA_PARTITION_UA);
+      rd_kafka_subscribe(under_.get(), topics);
+      rd_kafka_topic_partition_list_destroy(topics);
+    }
+    ~plain_consumer() { rd_kafka_consumer_close(under_.get()); }
+    plain_consumer(const plain_consumer&) = delete;
+    plain_consumer& operator=(const plain_consumer&) = delete;
+
+    [[nodiscard]] int tasks() {
+      if (auto* message = rd_kafka_consumer_poll(under_.get(), 20)) rd_kafka_message_destroy(message);
+      rd_kafka_topic_partition_list_t* held = nullptr;
+      rd_kafka_assignment(under_.get(), &held);
+      const int count = held->cnt;
+      rd_kafka_topic_partition_list_destroy(held);
+      return count;
+    }
+
+   private:
+    std::unique_ptr<rd_kafka_t, decltype(&rd_kafka_destroy)> under_{nullptr, rd_kafka_destroy};
+  };
+
+  using reason = log_figures::rebalance_reason;
+  static std::uint64_t count(const watched_member& of, reason why) { return of.held->seen().reasons[static_cast<std::size_t>(why)]; }
 
   std::unique_ptr<cluster> kafka;
   kafka_options options = cluster::options();
@@ -230,6 +268,73 @@ TEST_F(GroupMember, RefusesAGroupOfAnotherApplicationByItsTopics) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, errc::exists);
   EXPECT_THAT(refused.error().message, AllOf(HasSubstr(group), HasSubstr(foreign), HasSubstr("rename the flow")));
+}
+
+TEST_F(GroupMember, WaitsNoLongerForAnotherApplicationOnceItIsAskedToStop) {
+  const std::string foreign = name_of_its_own("orders");
+  kafka->create_topic(foreign, 8);
+  auto theirs = join(options, {group, {foreign}, {}, 8});
+  ASSERT_TRUE(eventually(20s, [&] { return theirs.poll(), theirs.tasks.size() == 8; }));
+  auto patient = options;
+  patient.session_timeout = 60'000ms;
+  patient.max_poll_interval = 60'000ms;
+  const std::atomic<int> stop{1};
+  group_request request{group, {topic}, {}, 8};
+  request.stop = &stop;
+  const auto began = steady::now();
+  const auto given_up = join_group(patient, request, {}, nullptr);
+  EXPECT_LT(steady::now() - began, 30s);
+  ASSERT_FALSE(given_up);
+  EXPECT_EQ(given_up.error().code, errc::cancelled) << given_up.error().message;
+}
+
+TEST_F(GroupMember, RefusesAGroupThatAPlainConsumerOfTheSameTopicsIsIn) {
+  plain_consumer theirs(options.bootstrap, group, topic);
+  ASSERT_TRUE(eventually(20s, [&] { return theirs.tasks() == 8; }));
+  auto quick = options;
+  quick.session_timeout = 1'000ms;
+  const auto refused = join_group(quick, {group, {topic}, {}, 8}, {}, nullptr);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, errc::exists);
+  EXPECT_THAT(refused.error().message, AllOf(HasSubstr(group), HasSubstr("\"console-consumer\""), HasSubstr("rename the flow")));
+}
+
+TEST_F(GroupMember, TellsOfAPlainConsumerThatJoinsLaterAndOfItsGoing) {
+  std::vector<std::string> warnings;
+  options.on_line = [&, us = std::this_thread::get_id()](int level, std::string_view text) {
+    if (level == 4 && std::this_thread::get_id() == us) warnings.emplace_back(text);
+  };
+  auto worker = join(options);
+  ASSERT_TRUE(eventually(20s, [&] { return worker.poll(), worker.tasks.size() == 8 && count(worker, reason::started) == 1; }));
+  EXPECT_EQ(worker.held->seen().strangers, 0);
+  {
+    plain_consumer theirs(options.bootstrap, group, topic);
+    ASSERT_TRUE(eventually(30s, [&] { return worker.poll(), theirs.tasks() > 0 && worker.held->seen().strangers == 1; }));
+    EXPECT_EQ(count(worker, reason::stranger), 1u);
+    EXPECT_THAT(warnings, ::testing::Contains(AllOf(HasSubstr(group), HasSubstr("\"console-consumer\""), HasSubstr("4 of 8 tasks"))));
+    EXPECT_FALSE(worker.ended);
+  }
+  ASSERT_TRUE(eventually(30s, [&] { return worker.poll(), worker.tasks.size() == 8 && worker.held->seen().strangers == 0; }));
+  EXPECT_EQ(count(worker, reason::stranger), 2u);
+}
+
+TEST_F(GroupMember, TellsWhatMadeTheGroupBeAssignedAnew) {
+  auto other_options = options;
+  options.instance = "worker-a";
+  other_options.instance = "worker-b";
+  std::vector<std::string> lines;
+  options.on_line = [&, us = std::this_thread::get_id()](int level, std::string_view text) {
+    if (level == 6 && std::this_thread::get_id() == us) lines.emplace_back(text);
+  };
+  auto first = join(options);
+  ASSERT_TRUE(eventually(20s, [&] { return first.poll(), count(first, reason::started) == 1; }));
+  auto second = join(other_options);
+  ASSERT_TRUE(eventually(20s, [&] { return first.poll(), second.poll(), count(first, reason::joined) == 1; }));
+  ASSERT_TRUE(eventually(20s, [&] { return first.poll(), second.poll(), count(second, reason::started) == 1; }));
+  second.held.reset();
+  ASSERT_TRUE(eventually(20s, [&] { return first.poll(), count(first, reason::left) == 1; }));
+  EXPECT_THAT(lines, ::testing::IsSupersetOf({HasSubstr("assigned anew: \"sonder-worker-b\" joined"),
+                                              HasSubstr("assigned anew: \"sonder-worker-b\" left")}));
 }
 
 TEST_F(GroupMember, RefusesAGroupOfAnotherProtocol) {
