@@ -16,8 +16,8 @@ using namespace sonder;
 
 /// What a record may make the columns hold beyond a fixed start: offsets, validity and values of
 /// the widest schema below for each of its bytes, twice, since buffers double.
-constexpr std::size_t bytes_per_byte_max = 256;
-constexpr std::size_t bytes_at_start = std::size_t{1} << 17;
+constexpr std::size_t bytes_per_byte_max = 64;
+constexpr std::size_t bytes_at_start = std::size_t{8} << 10;
 
 constexpr std::string_view schemas[][2] = {
     {R"({"type":"record","name":"r","fields":[{"name":"s","type":"string"},{"name":"i","type":"int"},{"name":"b","type":"boolean"}]})",
