@@ -99,6 +99,13 @@ bool has_run(const graph& flow, log& on) {
   return false;
 }
 
+/// As people would type it again, but for the configuration's place, which is nobody else's business.
+std::string asked_for(const reset_options& options) {
+  std::string words = "--to";
+  for (const auto& word : options.to) words += " " + word;
+  return options.keep_state ? words + " --keep-state" : words;
+}
+
 int reset_group(const reset_options& options) {
   const auto target = parse_reset_target(options.to);
   if (!target) return refuse(exit_usage, target.error());
@@ -130,7 +137,7 @@ int reset_group(const reset_options& options) {
               << "\" has committed nothing yet and begins at the beginning anyway; is its name right?\n";
   }
   if (options.execute) {
-    if (const auto done = carry_out(*plan, flow, **on); !done) return refuse(exit_failed, done.error());
+    if (const auto done = carry_out(*plan, flow, **on, asked_for(options)); !done) return refuse(exit_failed, done.error());
   }
   options.json ? print_json(flow, *plan, *who, options.execute) : print_text(*plan, options.execute);
   if (!options.execute && !who->members.empty() && !options.json)

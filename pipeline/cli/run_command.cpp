@@ -212,7 +212,7 @@ int run_flow(const run_options& options) {
     std::_Exit(exit_failed);  // a thread inside of a plugin, or of a client, cannot be ended in another way
   };
   const stop_watch watch(stop, std::chrono::milliseconds(flow->drain_ms_max), leave);
-  start_wait waits(worker, flow->log.kind == "kafka" ? -1 : 0);
+  start_wait waits(worker, flow->log.kind == "kafka" ? flow->start_patience_ms : 0);
   if (const auto opened = waits.until_there("the log", [&] { return on.open(*flow, *around.lines); }); !opened) {
     if (opened.error().code == errc::cancelled) return exit_ok;  // asked to stop, with nothing begun
     return refuse(exit_cannot_start, opened.error());
@@ -247,8 +247,8 @@ void add_run(CLI::App& app, chosen_command& chosen) {
   command->add_flag("--quiet", options->quiet, "No progress, no table, no log below warning");
   command->footer(
       "SIGTERM or SIGINT drains within run.drain_max of the configuration; a second one leaves at "
-      "once and loses nothing. A worker that starts waits for brokers and registry that do not "
-      "answer.\n"
+      "once and loses nothing. A worker that starts waits for brokers and registry that do not answer "
+      "(run.start_patience).\n"
       "Exit codes: 0 done, 2 usage, 3 cannot start, 4 failed, 70 a plugin call passed its "
       "deadline.\n\n"
       "Example:\n  sonder run config/quickstart.yaml --until-idle --set "

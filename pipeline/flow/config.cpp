@@ -141,6 +141,7 @@ class flow_reader {
     run.texts("bury_parked_of", flow_.bury_parked_of);
     run.duration("future_max", 0, 3'660 * day_ms, flow_.future_ms_max);
     run.duration("drain_max", 0, hour_ms, flow_.drain_ms_max);
+    run.duration("start_patience", 0, 365 * day_ms, flow_.start_patience_ms);
     run.whole("http_port", -1, 65'535, flow_.http_port);
     run.text("http_address", flow_.http_address);
     check_address(value->find("http_address"));

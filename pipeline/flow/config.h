@@ -171,6 +171,8 @@ struct flow_options {
   std::vector<std::string> bury_parked_of;   ///< stages that the flow has no more, whose parked rows are given up
   std::int64_t future_ms_max = 86'400'000;   ///< events further ahead than this are dead-lettered
   std::int64_t drain_ms_max = 30'000;        ///< how long SIGTERM waits for running calls
+  /// How long a worker that starts waits for brokers, registry and group; -1: as long as it takes, and with `--until-idle` not at all.
+  std::int64_t start_patience_ms = -1;
   std::int32_t http_port = -1;               ///< metrics and health; -1: off, 0: any free port
   std::string http_address = "127.0.0.1";    ///< where they are served: an IPv4 or IPv6 address of this machine
   std::vector<std::string> plugin_dirs;

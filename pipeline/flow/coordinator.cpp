@@ -625,7 +625,7 @@ status coordinator::drain() {
 }
 
 status coordinator::join() {
-  start_wait waits(options_);
+  start_wait waits(options_, context_.flow->options.start_patience_ms);
   return waits.until_there("its place in its group", [&]() -> status {
     auto request = request_of(context_);
     request.stop = options_.stop;

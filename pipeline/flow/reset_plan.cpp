@@ -87,6 +87,10 @@ class planner {
     for (std::int32_t task = 0; reads_its_own() && !back_.empty() && task < flow_.partitions; ++task) back_.insert(task);
     for (std::size_t i = 0; i < inputs_.size(); ++i) follow(inputs_[i], to_[i]);
     for (std::size_t i = 0; i < inputs_.size(); ++i) add_moves(inputs_[i], to_[i]);
+    for (const auto& input : inputs_) {
+      for (std::size_t p = 0; p < input.committed.size(); ++p)
+        plan_.stood.push_back({input.of.topic, static_cast<std::int32_t>(p), input.committed[p]});
+    }
     if (!keep_state_) SONDER_TRY(add_clearings());
     add_notes();
     return std::move(plan_);
@@ -326,7 +330,7 @@ result<reset_plan> plan_reset(const graph& flow, log& on, const reset_target& ta
   return planner(flow, on, target, keep_state, std::move(*inputs)).plan();
 }
 
-status carry_out(const reset_plan& plan, const graph& flow, log& on) {
+status carry_out(const reset_plan& plan, const graph& flow, log& on, const std::string& asked) {
   if (plan.moves.empty() && plan.cleared.empty()) return {};
   group_reset to;
   to.group = flow.options.name;
@@ -336,6 +340,8 @@ status carry_out(const reset_plan& plan, const graph& flow, log& on) {
   to.partitions = flow.partitions;
   for (const auto& move : plan.moves) to.offsets.push_back({move.topic, move.partition, move.to});
   for (const auto& one : plan.cleared) to.cleared.push_back({one.store, one.task});
+  for (const auto& one : plan.stood) to.stood.push_back({one.topic, one.partition, one.next});
+  to.asked = asked;
   return on.reset(to);
 }
 

@@ -57,10 +57,18 @@ struct reset_clearing {
   state_size size;
 };
 
+/// Where the group stood when a reset was worked out.
+struct reset_stood {
+  std::string topic;
+  std::int32_t partition = 0;
+  std::int64_t next = -1;  ///< -1: nowhere yet
+};
+
 /// What a reset would change, and what people should know before they do it.
 struct reset_plan {
   std::vector<reset_move> moves;         ///< those that change something
   std::vector<reset_clearing> cleared;   ///< of each task that goes back, every store
+  std::vector<reset_stood> stood;        ///< every offset that the plan rests on
   std::vector<std::string> notes;
   std::int64_t records_again = 0;        ///< offsets of event topics that are read a second time
   std::int64_t records_skipped = 0;      ///< ... that are never read
@@ -75,7 +83,8 @@ struct reset_plan {
 /// only once all of them are taken up.
 [[nodiscard]] result<reset_plan> plan_reset(const graph& flow, log& on, const reset_target& target, bool keep_state);
 
-/// Does it: errors as of `log::reset`. Can be repeated, after a crash too: a plan of the same target finishes what began.
-[[nodiscard]] status carry_out(const reset_plan& plan, const graph& flow, log& on);
+/// Does it: errors as of `log::reset`. Can be repeated, after a crash too: a plan of the same target finishes what began. `asked`
+/// is for those who find it unfinished: the words that it was asked for with.
+[[nodiscard]] status carry_out(const reset_plan& plan, const graph& flow, log& on, const std::string& asked = {});
 
 }  // namespace sonder

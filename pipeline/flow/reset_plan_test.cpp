@@ -135,6 +135,18 @@ TEST_F(ResetPlanOfForwarded, LosesNoCopyThatNobodyHasTakenUp) {
   EXPECT_THAT(refusal({"earliest"}), IsEmpty());
 }
 
+TEST_F(ResetPlan, IsNotDoneWhereTheFlowHasRunSinceItWasWorkedOut) {
+  const auto back = plan({"earliest"});
+  rig.give("events", {event("e6", "ana", 6'000)});
+  rig.run();
+  const auto late = carry_out(back, rig.checked(), rig.on());
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, errc::unavailable);
+  EXPECT_THAT(late.error().message, HasSubstr("has moved since this reset was worked out"));
+  do_it(plan({"earliest"}));
+  EXPECT_EQ(added().size(), 6U);
+}
+
 TEST_F(ResetPlan, IsDoneAgainWithoutHarm) {
   do_it(plan({"earliest"}));
   const auto again = plan({"earliest"});

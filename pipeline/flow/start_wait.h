@@ -17,8 +17,8 @@ class start_wait {
   static constexpr std::chrono::milliseconds pause_max{5'000};
   static constexpr std::chrono::seconds told_interval{10};  ///< between two lines that say the same
 
-  /// Waits so long for each; -1: as long as it takes, and not at all in a run that ends by itself. `options` outlives it.
-  explicit start_wait(const worker_options& options, std::int64_t patience_ms = -1);
+  /// `patience_ms`: as `flow_options::start_patience_ms`, of each of what is waited for. `options` outlives it.
+  start_wait(const worker_options& options, std::int64_t patience_ms);
 
   /// Does `attempt` until it says something else than errc::unavailable, or patience has ended: then what it said. errc::cancelled:
   /// the worker was asked to stop.

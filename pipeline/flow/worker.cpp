@@ -164,7 +164,7 @@ status start_tasks(task_context& context, std::shared_ptr<const graph> flow, log
 }
 
 result<run_summary> run_worker(std::shared_ptr<const graph> flow, log& on, const worker_options& options) {
-  start_wait waits(options);
+  start_wait waits(options, flow->options.start_patience_ms);
   if (auto there = waits.until_there("the log's topics", [&] { return prepare_topics(*flow, on); }); !there)
     return left_early(*flow, std::move(there).error());
   std::unique_ptr<schema_registry> of_the_log;

@@ -168,8 +168,10 @@ class log {
                                                                    std::span<const std::int32_t> /*partitions*/) {
     return fail(errc::unsupported, "this log cannot tell what its state takes");
   }
-  /// For a group that nobody works in: state away and offsets elsewhere, together, or state first where it is more than one commit
-  /// takes; the same reset again finishes one that ended half-way. errc::unavailable: a worker is there, or came meanwhile.
+  /// For a group that nobody works in: state away and offsets elsewhere. Together, or, where that is more than one commit takes, so
+  /// that no worker takes a task up of which some is gone, until the same reset again has finished what ended half-way.
+  /// errc::unavailable: a worker is there, came meanwhile, or has moved the group since `stood`; errc::invalid: a reset that ended
+  /// half-way takes away what this one does not.
   [[nodiscard]] virtual status reset(const group_reset& /*to*/) {
     return fail(errc::unsupported, "this log cannot be reset");
   }

@@ -52,6 +52,10 @@ struct group_reset {
   std::int32_t partitions = 0;      ///< of each
   std::vector<reset_offset> offsets;
   std::vector<state_part> cleared;
+  /// Where the group stood when all this was worked out, -1 where nowhere yet: one that stands elsewhere by now is left alone.
+  std::vector<reset_offset> stood = {};
+  /// What was asked for, in the words of who asked; for those who find it unfinished.
+  std::string asked = {};
 };
 
 /// What this process's side of a log does now, and what it has done since it was opened. All zero where there are no brokers.

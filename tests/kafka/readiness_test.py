@@ -117,6 +117,8 @@ class Readiness(unittest.TestCase):
         self.start()
         self.await_wait("starts: waits for the schema registry: ")
         self.leave()
+        self.start("--set", "run.start_patience=1s")
+        self.assertEqual(self.worker.wait(60), 4)
         self.start()
         self.await_wait("starts: waits for the schema registry: ")
         registry.tell("heal")

@@ -300,6 +300,14 @@ status rocks_log::reset(const group_reset& to) {
   SONDER_TRY(check_label("group", to.group));
   const std::lock_guard guard(write_mutex_);
   SONDER_TRY(recover());
+  for (const auto& one : to.stood) {
+    const auto now = committed(to.group, one.topic);
+    if (!now) return tl::unexpected<error>(now.error());
+    const auto p = static_cast<std::size_t>(one.partition);
+    if (p < now->size() && (*now)[p] == one.next) continue;
+    return fail(errc::unavailable, "topic \"" + std::string(one.topic) + "\", partition " + std::to_string(one.partition) +
+                                       ": the group has moved since this reset was worked out. Nothing is changed; do the same again");
+  }
   step("begin");
   rocksdb::WriteBatch batch;
   std::string key, value;

@@ -15,9 +15,14 @@ namespace sonder::kafka {
 namespace {
 
 constexpr std::string_view mark_begins = "sonder-reset ";
+constexpr std::size_t asked_bytes_max = 512;  // brokers keep at most offset.metadata.max.bytes, 4096
 
 std::string in_quotes(std::string_view name) {
   return "\"" + std::string(name) + "\"";
+}
+
+std::string place_of(std::string_view topic, std::int32_t partition) {
+  return "topic " + in_quotes(topic) + ", partition " + std::to_string(partition);
 }
 
 std::int64_t now_ms() {
@@ -26,21 +31,23 @@ std::int64_t now_ms() {
 
 }  // namespace
 
-std::string reset_mark(std::int64_t began_ms) {
+std::string reset_mark(std::int64_t began_ms, std::string_view asked) {
   const std::time_t seconds = began_ms / 1'000;
   std::tm utc{};
   ::gmtime_r(&seconds, &utc);
   std::array<char, 32> when{};
   const auto size = std::strftime(when.data(), when.size(), "%Y-%m-%dT%H:%M:%SZ", &utc);
-  return std::string(mark_begins) + std::string(when.data(), size);
+  return std::string(mark_begins) + std::string(when.data(), size) + " " + std::string(asked.substr(0, asked_bytes_max));
 }
 
 std::string unfinished_reset(std::string_view note) {
   if (!note.starts_with(mark_begins)) return {};
   note.remove_prefix(mark_begins.size());
-  return "a reset was begun at " + std::string(note.substr(0, note.find(' '))) +
-         " and has not finished, so that state may be partly gone; do the same reset again (sonder reset CONFIG --to ... --execute), or "
-         "one to earliest";
+  const auto space = std::min(note.find(' '), note.size());
+  const std::string asked(note.substr(std::min(space + 1, note.size())));
+  return "a reset" + (asked.empty() ? std::string() : " (" + asked + ")") + " was begun at " + std::string(note.substr(0, space)) +
+         " and has not finished, so that state may be partly gone; do the same reset again (sonder reset CONFIG " +
+         (asked.empty() ? std::string("...") : asked) + " --execute), or one to earliest";
 }
 
 group_resetter::group_resetter(const kafka_options& options, topics& known, writer& writes, changelog_reader& reads, member& alone,
@@ -52,10 +59,11 @@ group_resetter::group_resetter(const kafka_options& options, topics& known, writ
       alone_(alone),
       to_(to),
       plain_(options.guarantee == kafka_options::guarantee_kind::at_least_once),
-      mark_(reset_mark(now_ms())) {}
+      mark_(reset_mark(now_ms(), to.asked)) {}
 
 status group_resetter::run() {
   SONDER_TRY(look());
+  SONDER_TRY(check_stood());
   SONDER_TRY(check_marks());
   for (const auto& part : to_.cleared) SONDER_TRY(take_away(part));
   return write_last();
@@ -69,6 +77,7 @@ status group_resetter::look() {
   for (const auto& topic : to_.topics) {
     for (std::int32_t p = 0; p < to_.partitions; ++p) wanted.emplace(topic, p);
   }
+  for (const auto& one : to_.stood) wanted.emplace(one.topic, one.partition);
   for (const auto& one : to_.offsets) wanted.emplace(one.topic, one.partition);
   const auto asks = client::make(options_, {.role = client_role::query, .group = std::string(to_.group)});
   if (!asks) return tl::unexpected<error>(asks.error());
@@ -83,6 +92,17 @@ status group_resetter::look() {
     auto& here = now_[{one.topic, one.partition}];
     here.next = one.offset >= 0 ? one.offset : -1;
     if (one.metadata != nullptr) here.note.assign(static_cast<const char*>(one.metadata), one.metadata_size);
+  }
+  return {};
+}
+
+status group_resetter::check_stood() const {
+  for (const auto& one : to_.stood) {
+    const auto next = now_.at({std::string(one.topic), one.partition}).next;
+    if (next == one.next) continue;
+    return fail(errc::unavailable, place_of(one.topic, one.partition) + ": group " + in_quotes(to_.group) + " stood at " +
+                                       std::to_string(one.next) + " when this reset was worked out, and stands at " +
+                                       std::to_string(next) + " by now: a worker has run meanwhile. Nothing is changed; do the same again");
   }
   return {};
 }

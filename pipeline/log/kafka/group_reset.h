@@ -16,8 +16,8 @@
 namespace sonder::kafka {
 
 /// What stands beside the offset of a task whose state a reset has begun to take away, until it has moved the offsets: when it
-/// began. Whoever reads it must not work on that task.
-[[nodiscard]] std::string reset_mark(std::int64_t began_ms);
+/// began, and what was asked for. Whoever reads it must not work on that task.
+[[nodiscard]] std::string reset_mark(std::int64_t began_ms, std::string_view asked);
 /// What such a mark says, with the next step; empty: `note` is none.
 [[nodiscard]] std::string unfinished_reset(std::string_view note);
 
@@ -38,7 +38,7 @@ class group_resetter {
   group_resetter(const kafka_options& options, topics& known, writer& writes, changelog_reader& reads, member& alone,
                  const group_reset& to);
 
-  /// errc::unavailable: the group has gone on; errc::invalid: an unfinished reset takes
+  /// errc::unavailable: the group has gone on, or stands elsewhere than it was thought to; errc::invalid: an unfinished reset takes
   /// away more than this one.
   [[nodiscard]] status run();
 
@@ -55,6 +55,7 @@ class group_resetter {
   };
 
   [[nodiscard]] status look();
+  [[nodiscard]] status check_stood() const;
   [[nodiscard]] status check_marks() const;
   [[nodiscard]] bool clears(std::int32_t task) const;
   [[nodiscard]] status take_away(const state_part& part);

@@ -473,8 +473,8 @@ TEST_F(kafka_reset_test, OfManyTransactionsKeepsWorkersAwayWhereItWasKilledAndIs
   const auto left = entries_left();
   EXPECT_LT(left, entries);
   EXPECT_EQ(stands(), 3) << "offsets move last";
-  EXPECT_THAT(start(options()), testing::AllOf(HasSubstr("invalid: "), HasSubstr("task 0: a reset was begun at 20"),
-                                               HasSubstr("sonder reset CONFIG --to")));
+  EXPECT_THAT(start(options()), testing::AllOf(HasSubstr("invalid: "), HasSubstr("task 0: a reset (--to earliest) was begun at 20"),
+                                               HasSubstr("sonder reset CONFIG --to earliest --execute")));
   EXPECT_EQ(reset("100", "exactly_once"), 0);
   EXPECT_EQ(entries_left(), 0);
   EXPECT_EQ(stands(), 1);
@@ -498,7 +498,7 @@ TEST_F(kafka_reset_test, WithoutTransactionsMarksWhatItBegins) {
   await_nobody();
   auto plain = options();
   plain.guarantee = kafka_options::guarantee_kind::at_least_once;
-  EXPECT_THAT(start(plain), HasSubstr("a reset was begun at"));
+  EXPECT_THAT(start(plain), HasSubstr("a reset (--to earliest) was begun at"));
   EXPECT_EQ(reset("100000", "at_least_once"), 0);
   EXPECT_EQ(start(plain), "");
   EXPECT_EQ(stands(), 1);
@@ -512,8 +512,20 @@ TEST_F(kafka_reset_test, LeavesNoStateBehindThatAnUnfinishedOneHasBegunToTake) {
   const auto forward = tool->reset({group_, {in_}, 1, {{in_, 0, 4}}, {}});
   ASSERT_FALSE(forward);
   EXPECT_EQ(forward.error().code, errc::invalid);
-  EXPECT_THAT(forward.error().message, HasSubstr("a reset was begun at"));
+  EXPECT_THAT(forward.error().message, HasSubstr("--to earliest"));
   EXPECT_EQ(stands(), 3);
+}
+
+TEST_F(kafka_reset_test, IsRefusedWhereAWorkerHasRunSinceItWasWorkedOut) {
+  log_.reset();
+  const auto tool = open(options(""));
+  const auto late = tool->reset({group_, {in_}, 1, {{in_, 0, 1}}, {{"sums", 0}}, {{in_, 0, 2}}});
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, errc::unavailable);
+  EXPECT_THAT(late.error().message, testing::AllOf(HasSubstr("stood at 2"), HasSubstr("stands at 3 by now"), HasSubstr("Nothing is changed")));
+  EXPECT_EQ(entries_left(), entries);
+  must(tool->reset({group_, {in_}, 1, {{in_, 0, 1}}, {{"sums", 0}}, {{in_, 0, 3}}}));
+  EXPECT_EQ(stands(), 1);
 }
 
 TEST_F(kafka_group_test, TellsWhoIsThereAndRefusesAResetMeanwhile) {

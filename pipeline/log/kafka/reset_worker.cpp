@@ -29,7 +29,7 @@ int main(int argc, char** argv) {
   };
   const auto on = open_kafka_log(options);
   if (!on) return std::fprintf(stderr, "%s\n", on.error().message.c_str()), 1;
-  const auto done = (*on)->reset({argv[2], {argv[3]}, 1, {{argv[3], 0, 1}}, {{"sums", 0}}});
+  const auto done = (*on)->reset({argv[2], {argv[3]}, 1, {{argv[3], 0, 1}}, {{"sums", 0}}, {}, "--to earliest"});
   if (done) return 0;
   std::fprintf(stderr, "%s\n", done.error().message.c_str());
   return 1;
