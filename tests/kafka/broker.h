@@ -17,6 +17,8 @@ struct broker {
   std::string kafka;     ///< host:port[,host:port...]
   std::string registry;  ///< URL of the root of Confluent's protocol
   std::string not_run;   ///< why there is none; else empty
+  bool ours =
+      false;  ///< set up by ops/kafka for this run, and not by SONDER_KAFKA: its settings are known
 
   static const broker& of_this_run() {
     static const broker known = find();
@@ -31,6 +33,7 @@ struct broker {
 
   static broker find() {
     broker found{environment("SONDER_KAFKA"), environment("SONDER_REGISTRY"), {}};
+    found.ours = found.kafka.empty();
     std::ifstream file(environment("SONDER_KAFKA_ENV_FILE"));
     for (std::string line; std::getline(file, line);) {
       const auto equals = line.find('=');

@@ -79,11 +79,13 @@ bool leader_may_be_another(int code) {
 std::string_view next_step(int code) {
   switch (code) {
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
-      return "; let this user read, write and describe the topic (kafka-acls)";
+      return "; let this user read, write and describe the topic and its configuration, and create "
+             "it if it shall (kafka-acls)";
     case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
       return "; let this user read the group (kafka-acls)";
     case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
-      return "; let this user write idempotently, and create topics if it shall (kafka-acls)";
+      return "; let this user write to its topics, or idempotently to the cluster, and create "
+             "topics if it shall (kafka-acls)";
     case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
       return "; let this user write with the transactional id (kafka-acls), or set log.guarantee: "
              "at_least_once";
@@ -341,8 +343,32 @@ status client::commit_offsets(std::span<const consumed_offset> offsets,
     rd_kafka_event_destroy(answer);
   }
   rd_kafka_queue_destroy(answers);
-  if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return {};
-  return fail(code, doing);
+  const auto why = or_refused_group(code);
+  if (why == RD_KAFKA_RESP_ERR_NO_ERROR) return {};
+  return fail(why, doing);
+}
+
+int client::committed(rd_kafka_topic_partition_list_t* of, std::chrono::milliseconds at_most) {
+  auto code = rd_kafka_committed(instance_, of, static_cast<int>(at_most.count()));
+  for (int i = 0; i < of->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; ++i) code = of->elems[i].err;
+  return or_refused_group(code);
+}
+
+// librdkafka looks for the coordinator again and again, and who waits for it is told of a timeout.
+// A broker that refuses to name it is a line in the queue that a consumer would poll, once.
+int client::or_refused_group(int code) {
+  if (code == RD_KAFKA_RESP_ERR_NO_ERROR) group_refused_ = false;
+  if (role_ != client_role::query ||
+      (code != RD_KAFKA_RESP_ERR__TIMED_OUT && code != RD_KAFKA_RESP_ERR__WAIT_COORD))
+    return code;
+  auto* queue = rd_kafka_queue_get_consumer(instance_);
+  while (auto* event = queue == nullptr ? nullptr : rd_kafka_queue_poll(queue, 0)) {
+    if (rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED)
+      group_refused_ = true;
+    rd_kafka_event_destroy(event);
+  }
+  if (queue != nullptr) rd_kafka_queue_destroy(queue);
+  return group_refused_ ? RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED : code;
 }
 
 int client::offsets_for_times(rd_kafka_topic_partition_list_t* times, std::chrono::milliseconds at_most) const {

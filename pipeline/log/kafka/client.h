@@ -76,6 +76,13 @@ class client {
                                       std::chrono::milliseconds at_most, std::string_view doing,
                                       std::string_view note = {});
 
+  /// What this instance's group has committed, into each entry; it waits for a transaction that may
+  /// still change the answer. librdkafka's code of the first that failed. For role query: of a
+  /// group whose coordinator this user may not know, librdkafka tells nobody who asks; that it is
+  /// refused is found in the instance's own queue.
+  [[nodiscard]] int committed(rd_kafka_topic_partition_list_s* of,
+                              std::chrono::milliseconds at_most);
+
   /// Replaces the time in each entry (of a record, or librdkafka's number for the beginning or the end) by the first offset from it
   /// on, -1 where there is none. librdkafka's code of the first that failed: who asks again then is answered by the leader of now,
   /// which it would not learn of by itself before its next refresh of metadata (2.0.2; librdkafka's issue 4620).
@@ -93,6 +100,7 @@ class client {
 
  private:
   client() = default;
+  [[nodiscard]] int or_refused_group(int code);
   void ask_for_leaders(const rd_kafka_topic_partition_list_s* of, std::chrono::milliseconds at_most) const;
   static void take_line(const rd_kafka_s* instance, int level, const char* facility,
                         const char* text);
@@ -107,6 +115,7 @@ class client {
   mutable std::mutex complaint_mutex_;
   std::string complaint_;  ///< guarded by complaint_mutex_
   bool refused_ = false;   ///< guarded by complaint_mutex_
+  std::atomic<bool> group_refused_{false};
 };
 
 /// Librdkafka's list of these offsets, with `note` beside each; the caller's to destroy.

@@ -83,8 +83,7 @@ status group_resetter::look() {
   if (!asks) return tl::unexpected<error>(asks.error());
   const topic_list_ptr list(rd_kafka_topic_partition_list_new(static_cast<int>(wanted.size())));
   for (const auto& [topic, partition] : wanted) rd_kafka_topic_partition_list_add(list.get(), topic.c_str(), partition);
-  auto code = rd_kafka_committed((*asks)->get(), list.get(), static_cast<int>(options_.request_timeout.count()));
-  for (int i = 0; i < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; ++i) code = list->elems[i].err;
+  const auto code = (*asks)->committed(list.get(), options_.request_timeout);
   if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
     return (*asks)->fail(code, "asking what group " + in_quotes(to_.group) + " has committed; nothing is changed");
   for (int i = 0; i < list->cnt; ++i) {

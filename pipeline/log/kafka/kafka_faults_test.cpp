@@ -8,6 +8,7 @@
 #include <iterator>
 #include <map>
 #include <mutex>
+#include <regex>
 #include <sstream>
 #include <thread>
 
@@ -333,9 +334,13 @@ TEST_F(kafka_faults_test, RestoresAllOfAStoreThoughTheBrokerIsKilledInTheMiddle)
 /// A broker with TLS, SASL and authorisation; what `ops/kafka secured` says of it.
 class kafka_secured_test : public kafka_log_test {
  protected:
+  static own_broker& brokers() {
+    static own_broker mine("--secure", "-secure");
+    return mine;
+  }
   void SetUp() override {
     SONDER_NEEDS_BROKER();
-    static own_broker mine("--secure", "-secure");
+    auto& mine = brokers();
     std::map<std::string, std::string> of;
     std::istringstream lines(mine.run("secured"));
     for (std::string name, value; lines >> name >> value;) of[name] = value;
@@ -396,19 +401,190 @@ TEST_F(kafka_secured_test, SaysThatTheCertificateIsNotTrusted) {
   EXPECT_THAT(opened.error().message, HasSubstr("ssl."));
 }
 
-TEST_F(kafka_secured_test, SaysWhatAUserMayNotDo) {
-  log_ = open(as("admin"));
-  const auto in = topic("in");
-  append(*log_, in, 0, {{"a", "1"}});
+/// One who may do what each test lets him, and no more.
+class kafka_refused_test : public kafka_secured_test {
+ protected:
+  void SetUp() override {
+    kafka_secured_test::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    log_ = open(as("admin"));
+    group_ = test::name_of_its_own("app");
+    in_ = topic("in");
+    append(*log_, in_, 0, {{"a", "1"}});
+    // The first group of a cluster waits until the topic of all offsets is made; limits.md says
+    // what becomes of a commit then.
+    must(log_->committed(group_, in_));
+  }
+
+  /// What kafka-acls would, by the plain listener, where everybody may.
+  void let_guest(rd_kafka_AclOperation_t what, rd_kafka_ResourceType_t on,
+                 const std::string& name) {
+    auto* conf = rd_kafka_conf_new();
+    rd_kafka_conf_set(conf, "bootstrap.servers", inside_.c_str(), nullptr, 0);
+    auto* rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, nullptr, 0);
+    auto* acl =
+        rd_kafka_AclBinding_new(on, name.c_str(), RD_KAFKA_RESOURCE_PATTERN_LITERAL, "User:guest",
+                                "*", what, RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW, nullptr, 0);
+    auto* answers = rd_kafka_queue_new(rk);
+    rd_kafka_CreateAcls(rk, &acl, 1, nullptr, answers);
+    auto* answer = rd_kafka_queue_poll(answers, 20'000);
+    ASSERT_NE(answer, nullptr);
+    std::size_t count = 0;
+    const auto* all =
+        rd_kafka_CreateAcls_result_acls(rd_kafka_event_CreateAcls_result(answer), &count);
+    ASSERT_EQ(count, 1u);
+    EXPECT_EQ(rd_kafka_acl_result_error(all[0]), nullptr);
+    rd_kafka_event_destroy(answer);
+    rd_kafka_queue_destroy(answers);
+    rd_kafka_AclBinding_destroy(acl);
+    rd_kafka_destroy(rk);
+  }
+  // Of transactional ids librdkafka 2.0.2 knows no rights.
+  void let_guest_write_with(const std::string& transactional_id) {
+    brokers().run(
+        "tool",
+        "AclCommand --add --allow-principal User:guest --operation Write --transactional-id " +
+            transactional_id);
+  }
+  [[nodiscard]] std::string id() const { return group_ + ".one"; }
+  [[nodiscard]] std::string the_topic(const std::string& name) const {
+    return "topic \"" + name + "\" at " + address_;
+  }
+
+  /// That it is refused as `invalid` with `says`; what was allowed before reaches a broker a moment
+  /// later.
+  template <class Call>
+  static void expect_refused(const Call& call, const std::string& says) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    for (;;) {
+      const auto done = call();
+      const auto said = done ? ""
+                             : std::regex_replace(done.error().message,
+                                                  std::regex(" \\(after [0-9]+ ?ms\\)"), "");
+      if (!done && done.error().code == errc::invalid && said == says) return;
+      if (std::chrono::steady_clock::now() < until) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+        continue;
+      }
+      ASSERT_FALSE(done) << "was not refused";
+      EXPECT_EQ(done.error().code, errc::invalid);
+      EXPECT_EQ(said, says);
+      return;
+    }
+  }
+  std::string in_;
+  static constexpr auto rights_of_topic =
+      "; let this user read, write and describe the topic and its configuration, and create it if "
+      "it shall (kafka-acls)";
+  static constexpr auto rights_of_group = "; let this user read the group (kafka-acls)";
+};
+
+TEST_F(kafka_refused_test, SaysWhatToLetAUserReadAndDescribe) {
+  auto with = as("guest");
+  with.request_timeout = std::chrono::seconds(3);  // that of a group waits so long
+  const auto guest = open(with);
+  expect_refused(
+      [&] {
+        record_block block;
+        return guest->fetch(in_, 0, 0, {}, block);
+      },
+      the_topic(in_) + ": Broker: Topic authorization failed" + rights_of_topic);
+  expect_refused([&] { return guest->describe(in_); },
+                 the_topic(in_) + ": Broker: Topic authorization failed" + rights_of_topic);
+  let_guest(RD_KAFKA_ACL_OPERATION_READ, RD_KAFKA_RESOURCE_TOPIC, in_);
+  expect_refused([&] { return guest->describe(in_); },
+                 the_topic(in_) + ": Broker: Topic authorization failed" + rights_of_topic);
+  expect_refused([&] { return guest->committed(group_, in_); },
+                 "asking what group \"" + group_ + "\" has committed of topic \"" + in_ +
+                     "\": Broker: Group authorization failed" + rights_of_group);
+}
+
+TEST_F(kafka_refused_test, SaysWhatToLetAUserWrite) {
+  const auto out = topic("out");
   const auto guest = open(as("guest"));
-  record_block block;
-  const auto read = guest->fetch(in, 0, 0, {}, block);
-  ASSERT_FALSE(read);
-  EXPECT_EQ(read.error().code, errc::invalid);
-  EXPECT_THAT(read.error().message, AllOf(HasSubstr(in), HasSubstr("kafka-acls")));
-  const auto group = guest->committed("somebody", in);
-  ASSERT_FALSE(group);
-  EXPECT_EQ(group.error().code, errc::invalid);
+  let_guest(RD_KAFKA_ACL_OPERATION_DESCRIBE, RD_KAFKA_RESOURCE_TOPIC, out);
+  auto batch = batch_of({{"a", "1"}});
+  const produced_batch produced{out, 0, &batch};
+  expect_refused(
+      [&] {
+        return guest->append({&produced, 1});
+      },
+      "writing records: Failed to acquire idempotence PID from broker sasl_ssl://" + address_ +
+          "/1: Broker: Cluster authorization failed; let this user write to its topics, or "
+          "idempotently to the cluster, and create topics if it shall (kafka-acls)");
+  let_guest(RD_KAFKA_ACL_OPERATION_WRITE, RD_KAFKA_RESOURCE_TOPIC, test::name_of_its_own("other"));
+  expect_refused(
+      [&] {
+        return guest->append({&produced, 1});
+      },
+      "writing to " + out + "[0]: Broker: Topic authorization failed" + rights_of_topic);
+}
+
+TEST_F(kafka_refused_test, SaysWhatToLetAUserMake) {
+  const auto guest = open(as("guest"));
+  const auto name = test::name_of_its_own("made");
+  expect_refused([&] { return guest->create_topic({.name = name}); },
+                 the_topic(name) + ": Broker: Topic authorization failed" + rights_of_topic);
+  let_guest(RD_KAFKA_ACL_OPERATION_DESCRIBE, RD_KAFKA_RESOURCE_TOPIC, name);
+  expect_refused([&] { return guest->create_topic({.name = name}); },
+                 "making " + the_topic(name) + ": Authorization failed." + rights_of_topic);
+}
+
+TEST_F(kafka_refused_test, SaysWhatToLetAUserDoForEpochs) {
+  const auto out = topic("out");
+  const auto guest = open(as("guest"));
+  let_guest(RD_KAFKA_ACL_OPERATION_READ, RD_KAFKA_RESOURCE_TOPIC, in_);
+  let_guest(RD_KAFKA_ACL_OPERATION_DESCRIBE, RD_KAFKA_RESOURCE_TOPIC, out);
+  const auto one = [&] { return commit(*guest, in_, 1, out, {{"k", "v"}}); };
+  expect_refused(one, "taking over transactional id \"" + id() +
+                          "\": Failed to find transaction coordinator: sasl_ssl://" + address_ +
+                          "/1: Broker: Transactional Id authorization failed: Transactional Id "
+                          "authorization failed.; let this user write with the transactional id "
+                          "(kafka-acls), or set log.guarantee: at_least_once");
+  let_guest_write_with(id());
+  expect_refused(one,
+                 "committing the offsets of an epoch: Failed to add offsets to transaction on "
+                 "broker TxnCoordinator/1: Broker: Group authorization failed" +
+                     std::string(rights_of_group));
+  let_guest(RD_KAFKA_ACL_OPERATION_READ, RD_KAFKA_RESOURCE_GROUP, group_);
+  // Found while offsets are sent, or after: what was being done differs.
+  expect_refused(
+      [&]() -> status {
+        auto done = one();
+        if (done) return done;
+        auto why = done.error();
+        why.message.erase(0, why.message.find(": ") + 2);
+        return tl::unexpected(std::move(why));
+      },
+      std::string("Failed to add partition(s) to transaction on broker TxnCoordinator/1: Broker: "
+                  "Topic authorization failed") +
+          rights_of_topic);
+  let_guest(RD_KAFKA_ACL_OPERATION_WRITE, RD_KAFKA_RESOURCE_TOPIC, out);
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  auto done = one();
+  while (!done && std::chrono::steady_clock::now() < until) done = one();
+  EXPECT_TRUE(done) << done.error().message;
+  EXPECT_THAT(read_to_end(*log_, out), testing::ElementsAre("0 k=v"));
+}
+
+TEST_F(kafka_refused_test, SaysWhatToLetAUserDoToJoinAGroup) {
+  const auto guest = open(as("guest"));
+  let_guest(RD_KAFKA_ACL_OPERATION_READ, RD_KAFKA_RESOURCE_TOPIC, in_);
+  let_guest_write_with(id());
+  expect_refused(
+      [&]() -> status {
+        auto member =
+            guest->join({.group = group_, .topics = {in_}, .stores = {}, .partitions = 1});
+        if (!member) return tl::unexpected(member.error());
+        for (int i = 0; i < 500; ++i) {
+          const auto told = (*member)->poll();
+          if (!told) return tl::unexpected(told.error());
+          std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        }
+        return {};
+      },
+      "group \"" + group_ + "\": FindCoordinator response error: Group authorization failed." +
+          rights_of_group);
 }
 
 }  // namespace

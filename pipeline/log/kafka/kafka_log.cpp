@@ -190,11 +190,7 @@ status broker_log::ask_committed(std::string_view group, std::string_view topic,
                                  rd_kafka_topic_partition_list_t* list) {
   const auto asks = asks_for(group);
   if (!asks) return tl::unexpected(asks.error());
-  // Read-committed: it waits for a transaction that may still change the answer.
-  auto code =
-      rd_kafka_committed((*asks)->get(), list, static_cast<int>(options_.request_timeout.count()));
-  for (int i = 0; i < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; ++i)
-    code = list->elems[i].err;
+  const auto code = (*asks)->committed(list, options_.request_timeout);
   if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return {};
   return (*asks)->fail(code, "asking what group \"" + std::string(group) +
                                  "\" has committed of topic \"" + std::string(topic) + "\"");

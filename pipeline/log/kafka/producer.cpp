@@ -301,6 +301,10 @@ status producer::flush(deadline until) {
   const auto code = rd_kafka_flush(client_->get(), ms_until(until));
   if (refused_) return tl::unexpected(*refused_);
   if (code == RD_KAFKA_RESP_ERR_NO_ERROR && purged_ && !transactional_) {
+    std::array<char, 512> why{};
+    if (const auto fatal = rd_kafka_fatal_error(client_->get(), why.data(), why.size());
+        fatal != RD_KAFKA_RESP_ERR_NO_ERROR)
+      return client_->fail(fatal, "writing records", why.data());
     return fail(errc::io, "records were thrown away unwritten: " + client_->last_complaint());
   }
   if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {

@@ -355,7 +355,12 @@ TEST_F(Restore, KeepsADeletedKeyDeletedAfterCompactionHasTakenItsTombstone) {
     kafka->write(changelog, 0, {{"tick", "1"}});
     return tombstone_gone();
   };
-  if (!eventually(40s, low_records)) GTEST_SKIP() << "NOT RUN: this broker did not compact within 40 s; ops/kafka's does";
+  if (!eventually(120s, low_records)) {
+    ASSERT_FALSE(sonder::test::broker::of_this_run().ours)
+        << "ops/kafka's broker did not compact within two minutes";
+    GTEST_SKIP()
+        << "NOT RUN: the broker that SONDER_KAFKA names did not compact within two minutes";
+  }
   ahead_ms = day_ms;  // its checkpoint is older than half of what the topic says
   join_and_restore();
   EXPECT_THAT(content(0), ElementsAre(Pair("bob", "1"), Pair("tick", "1")));
