@@ -211,6 +211,11 @@ class flow_reader {
     std::string lost = "stop";
     reader.one_of("rekey_lost", {"stop", "skip"}, lost);
     topic.rekey_skips_lost = lost == "skip";
+    // An event that is gone is gone, whether or not the worker ends, and more go while it stands still. A row of a table may have been a
+    // withdrawal: what is decided without it is wrong for ever.
+    lost = topic.role == topic_role::event ? "skip" : "stop";
+    reader.one_of("lost", {"stop", "skip"}, lost);
+    topic.skips_lost = lost == "skip";
     reader.boolean("log_append_time", topic.log_append_time);
     std::string framing = "confluent";
     reader.one_of("framing", {"confluent", "bare"}, framing);

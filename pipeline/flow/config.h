@@ -63,6 +63,7 @@ struct topic_options {
   bool rekey = false;           ///< not keyed by the subject: goes through an internal topic that is
   std::int64_t rekey_retention_ms = 7 * std::int64_t{86'400'000};  ///< of that topic, since its records were written
   bool rekey_skips_lost = false;  ///< where that topic has lost records that nobody had taken up, the flow goes on without them
+  bool skips_lost = true;       ///< what retention takes before the flow has read it is passed over; else the worker ends
   std::int64_t memory_bytes_max = std::int64_t{256} << 20;  ///< of a global table in each process: keys, values and headers
   bool log_append_time = false;
   bool bare = false;            ///< record values without Confluent framing

@@ -304,7 +304,7 @@ INSTANTIATE_TEST_SUITE_P(
         mistake{"UnknownKeyWithoutNearName", topic("zzzzzzzzzz: 1"),
                 ":3:23: unknown key \"zzzzzzzzzz\" of topic \"a\"; expected topic, schema, "
                 "subject, key, event_time, partitions, role, compact, "
-                "feedback, rekey, rekey_retention, memory_max, rekey_lost, log_append_time, framing, retention, retention_size, carries, purpose, "
+                "feedback, rekey, rekey_retention, memory_max, rekey_lost, lost, log_append_time, framing, retention, retention_size, carries, purpose, "
                 "recipient, labels or withhold"},
         mistake{"MissingName", "topics: {a: {schema: a.avsc}}\n",
                 ":1:1: the flow needs \"flow\": its name"},

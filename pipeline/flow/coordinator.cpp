@@ -10,6 +10,7 @@
 #include "flow/start_wait.h"
 #include "flow/store_names.h"
 #include "flow/store_versions.h"
+#include "flow/topic_watch.h"
 #include "flow/worker_metrics.h"
 #include "observe/log.h"
 
@@ -568,6 +569,7 @@ void coordinator::report(bool force) {
 
 status coordinator::loop(run_summary& summary) {
   std::uint64_t seen = 0;
+  const topic_watch topics(*context_.flow, *context_.on, options_.topics_looked_at);
   const auto interval = milliseconds(context_.flow->options.commit_interval_ms);
   for (;;) {
     const auto asked = asked_to_stop();
@@ -578,6 +580,7 @@ status coordinator::loop(run_summary& summary) {
       return {};
     }
     if (failed()) return {};
+    if (auto changed = topics.changed()) return tl::unexpected(std::move(*changed));
     SONDER_TRY(follow_group());
     tell_readiness();
     const bool outbox_full = context_.uncommitted_bytes.load(std::memory_order_relaxed) * 2 > context_.flow->options.outbox_bytes_max;

@@ -19,6 +19,7 @@ void node_counts::add(const node_counts& other) {
   withheld += other.withheld;
   emitted += other.emitted;
   parked += other.parked;
+  lost += other.lost;
   timers_given_up += other.timers_given_up;
   retries += other.retries;
   waited_ns += other.waited_ns;
@@ -29,7 +30,7 @@ void node_counts::add(const node_counts& other) {
 }
 
 void node_counts::clear() noexcept {
-  in = passed = withheld = emitted = parked = timers_given_up = retries = waited_ns = 0;
+  in = passed = withheld = emitted = parked = lost = timers_given_up = retries = waited_ns = 0;
   batches.clear();
   durations.clear();
   for (auto& n : dropped) n = 0;
@@ -83,6 +84,7 @@ port_counts with_names(const node_counts& from, const std::vector<std::string>& 
   to.withheld = from.withheld;
   to.emitted = from.emitted;
   to.parked = from.parked;
+  to.lost = from.lost;
   to.timers_given_up = from.timers_given_up;
   to.dropped = by_cause(from.dropped, reasons);
   to.dead_lettered = by_cause(from.dead, reasons);

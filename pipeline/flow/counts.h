@@ -43,6 +43,7 @@ struct node_counts {
   std::uint64_t withheld = 0;
   std::uint64_t emitted = 0;
   std::uint64_t parked = 0;       ///< put aside for a later attempt; in `in` and the rest only once they are settled
+  std::uint64_t lost = 0;         ///< of a source: offsets that retention took before they were read; not in `in`
   std::uint64_t timers_given_up = 0;  ///< their call failed alone, too
   std::uint64_t retries = 0;
   std::uint64_t waited_ns = 0;    ///< between a call that asked to be tried later and the next one

@@ -12,6 +12,7 @@ class forwarding_log : public log {
   status create_topic(const topic_config& topic) override { return behind_.create_topic(topic); }
   result<topic_config> describe(std::string_view topic) override { return behind_.describe(topic); }
   result<std::vector<topic_config>> topics() override { return behind_.topics(); }
+  result<std::int32_t> partition_count(std::string_view topic) override { return behind_.partition_count(topic); }
   result<offset_range> offsets(std::string_view topic, std::int32_t partition) override { return behind_.offsets(topic, partition); }
   result<std::int64_t> offset_at(std::string_view topic, std::int32_t partition, std::int64_t at_ms) override {
     return behind_.offset_at(topic, partition, at_ms);

@@ -18,8 +18,10 @@ std::string index_of(std::int32_t partition, bytes_view key) {
 
 }  // namespace
 
-global_table::global_table(log& from, const topic_options& topic)
-    : from_(from), options_(topic), topic_(topic.topic), partitions_(topic.partitions), next_(static_cast<std::size_t>(topic.partitions), 0) {}
+global_table::global_table(log& from, const topic_options& topic, logger* lines)
+    : from_(from), options_(topic), topic_(topic.topic), partitions_(topic.partitions), next_(static_cast<std::size_t>(topic.partitions), 0) {
+  for (std::int32_t p = 0; p < partitions_; ++p) losses_.emplace_back(topic, "lost", topic.skips_lost, p, lines);
+}
 
 global_table::reader::reader(global_table& of) : of_(of) {
   const std::unique_lock lock(of_.mutex_);
@@ -56,6 +58,12 @@ status global_table::advance() {
     for (int i = 0; i < reads_in_a_row_max; ++i) {
       SONDER_TRY(from_.fetch(topic_, p, next, read_at_once, block_));
       if (block_.records.empty() && block_.next_offset <= next) break;
+      // A process begins with what there is.
+      if (block_.removed > 0 && next > 0) {
+        auto& losses = losses_[static_cast<std::size_t>(p)];
+        SONDER_TRY(losses.add(next, block_.removed));
+        lost_.fetch_add(losses.take(), std::memory_order_relaxed);
+      }
       std::unique_lock lock(mutex_);
       for (const auto& record : block_.records) SONDER_TRY(keep(p, record));
       next = std::max(next, block_.next_offset);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "flow/config.h"
+#include "flow/lost_records.h"
 #include "log/log.h"
 
 namespace sonder {
@@ -40,6 +41,8 @@ class global_table {
     /// One past the newest sequence number.
     [[nodiscard]] std::int64_t end() const { return of_.end(); }
     [[nodiscard]] std::int32_t partitions() const noexcept { return of_.partitions_; }
+    /// Offsets that retention took before this process had them; told to one reader.
+    [[nodiscard]] std::uint64_t take_lost() noexcept { return of_.lost_.exchange(0, std::memory_order_relaxed); }
     /// Replaces `into` by records from the sequence number on, which is their offset there, and `places` by where they stand in the
     /// topic. Their bytes are copied. What lies before `into.next_offset` is not asked for again: who starts anew makes a new reader.
     void fetch(std::int64_t from, const fetch_limits& limits, record_block& into, std::vector<global_table::place>& places);
@@ -50,12 +53,13 @@ class global_table {
     std::atomic<std::int64_t> next_{0};
   };
 
-  /// `topic` outlives it.
-  global_table(log& from, const topic_options& topic);
+  /// `topic` and `lines`, which may be null, outlive it.
+  global_table(log& from, const topic_options& topic, logger* lines = nullptr);
 
   /// The stable end of each partition, as it is now.
   [[nodiscard]] result<std::vector<std::int64_t>> ends();
-  /// Takes what the log has further, as far as it is here; does not wait. Nothing, where another thread is at it.
+  /// Takes what the log has further, as far as it is here; does not wait. Nothing, where another thread is at it. errc::corrupt: retention
+  /// was faster than this process, and the topic's `lost` does not let it go on.
   [[nodiscard]] status advance();
   /// Whether everything before these ends is in.
   [[nodiscard]] bool reaches(const std::vector<std::int64_t>& ends) const;
@@ -82,6 +86,8 @@ class global_table {
   const std::int32_t partitions_;
   std::mutex reading_;             ///< held by who advances
   record_block block_;             ///< guarded by reading_
+  std::vector<lost_records> losses_;  ///< per partition; guarded by reading_
+  std::atomic<std::uint64_t> lost_{0};
   mutable std::shared_mutex mutex_;
   std::vector<std::int64_t> next_;  ///< per partition, what is read next; guarded by mutex_, written under both
   std::map<std::int64_t, kept> records_;                  ///< by sequence number; guarded by mutex_

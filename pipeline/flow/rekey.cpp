@@ -65,9 +65,11 @@ result<std::unique_ptr<rekeyer>> rekeyer::open(const graph& flow, log& on, schem
       auto committed = on.committed_of(flow.options.name, raw.topic, partition);
       if (!committed) return tl::unexpected(committed.error());
       if (*committed < 0) SONDER_TRY(check_forwarded_kept(flow, on, r, task, partition, lines));
+      const auto from = begin_at(on, raw.topic, partition, *committed);
+      if (!from) return tl::unexpected(from.error());
       made->readings_.push_back(std::make_unique<reading>(
-          reading{r, source_reader(flow, flow.rekeys[r], on, schemas, partition, lines), inner_bytes_max}));
-      made->readings_.back()->of.seek(std::max<std::int64_t>(0, *committed));
+          reading{r, source_reader(flow, flow.rekeys[r], on, schemas, partition, lines), inner_bytes_max, *from}));
+      made->readings_.back()->of.seek(*from, *committed < 0);
     }
   }
   return made;
@@ -158,8 +160,21 @@ result<bool> rekeyer::append(const reading& from, const log_record& record, std:
   return true;
 }
 
-void rekeyer::seal(contribution& to) const {
-  for (const auto& each : readings_) to.forwarded.push_back({each->rekey, each->of.partition(), each->of.next_offset()});
+void rekeyer::seal(contribution& to) {
+  for (auto& each : readings_) {
+    each->sealed_next = each->of.next_offset();
+    to.forwarded.push_back({each->rekey, each->of.partition(), each->sealed_next});
+  }
+}
+
+bool rekeyer::passed_markers() const noexcept {
+  return std::any_of(readings_.begin(), readings_.end(), [](const auto& each) { return each->of.next_offset() > each->sealed_next; });
+}
+
+std::uint64_t rekeyer::take_lost(std::size_t rekey) noexcept {
+  std::uint64_t sum = 0;
+  for (auto& each : readings_) sum += each->rekey == rekey ? each->of.take_lost() : 0;
+  return sum;
 }
 
 result<std::int64_t> rekeyer::lag() {

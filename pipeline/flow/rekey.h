@@ -46,7 +46,11 @@ class rekeyer {
   /// Forwards one batch of the next partition that has records. Records without a subject that can be read are buried.
   [[nodiscard]] status forward(std::int32_t rows_max, std::int64_t now_ms, contribution& to, const bury_fn& bury);
   /// Notes the offsets in a contribution that is about to be sealed.
-  void seal(contribution& to) const;
+  void seal(contribution& to);
+  /// A position has moved over what holds no record, since offsets were noted.
+  [[nodiscard]] bool passed_markers() const noexcept;
+  /// As of a source.
+  [[nodiscard]] std::uint64_t take_lost(std::size_t rekey) noexcept;
   /// Records between the positions and the ends, but for those of feedback topics.
   [[nodiscard]] result<std::int64_t> lag();
   [[nodiscard]] source_backlog backlog(std::size_t rekey) const noexcept;
@@ -56,6 +60,7 @@ class rekeyer {
     std::size_t rekey;
     source_reader of;
     std::size_t inner_bytes_max;  ///< of one record of the internal topic
+    std::int64_t sealed_next;     ///< as last noted, or as committed
   };
   rekeyer(const graph& flow, const counts_layout& layout) : flow_(flow), layout_(layout) {}
   [[nodiscard]] result<bool> forward_from(reading& from, std::int32_t rows_max, std::int64_t now_ms, contribution& to, const bury_fn& bury);

@@ -34,6 +34,7 @@ std::string to_json(const run_summary& summary) {
                      {"dead_lettered", p.dead_lettered},
                      {"emitted", p.emitted},
                      {"parked", p.parked},
+                     {"lost", p.lost},
                      {"timers_given_up", p.timers_given_up}});
   }
   const auto rate = summary.seconds > 0 ? static_cast<double>(summary.records_in) / summary.seconds : 0.0;
@@ -60,6 +61,7 @@ std::string to_table(const run_summary& summary) {
     if (!causes.empty()) why += (why.empty() ? "" : "; ") + std::string("dead letters: ") + causes;
     if (p.withheld > 0) why += fmt::format("{}withheld {}", why.empty() ? "" : "; ", p.withheld);
     if (p.timers_given_up > 0) why += fmt::format("{}timers given up {}", why.empty() ? "" : "; ", p.timers_given_up);
+    if (p.lost > 0) why += fmt::format("{}lost {}", why.empty() ? "" : "; ", p.lost);
     if (p.parked > 0) why += fmt::format("{}parked {}", why.empty() ? "" : "; ", p.parked);
     text += fmt::format("{:<{}}  {:>10} {:>10} {:>10} {:>10}  {}\n", p.node + "." + p.port, width, p.in, p.passed, sum(p.dropped),
                         sum(p.dead_lettered), why);

@@ -25,6 +25,13 @@ constexpr std::size_t writer_schemas_max = 64;  // per source: more than a topic
 
 }  // namespace
 
+result<std::int64_t> begin_at(log& on, std::string_view topic, std::int32_t partition, std::int64_t committed) {
+  if (committed >= 0) return committed;
+  const auto kept = on.offsets(topic, partition);
+  if (!kept) return tl::unexpected(kept.error());
+  return kept->first;
+}
+
 source_reader::source_reader(const graph& flow, int source, log& from, schema_registry& schemas, std::int32_t partition,
                              logger* lines)
     : source_reader(flow, flow.sources[static_cast<std::size_t>(source)], source, from, schemas, partition, lines) {}
@@ -49,6 +56,8 @@ source_reader::source_reader(const graph& flow, const source_node& node, int sou
       from_(from),
       schemas_(schemas),
       partition_(partition),
+      lost_(node.topic, node.rekey >= 0 ? "rekey_lost" : "lost", node.rekey >= 0 ? node.topic.rekey_skips_lost : node.topic.skips_lost,
+            partition, lines),
       lines_(lines) {
   std::vector<field> fields;
   for (const auto& column : flow.edges[static_cast<std::size_t>(node_.edge_out)].columns) fields.push_back(column.of);
@@ -83,8 +92,9 @@ std::int64_t source_reader::next_offset() const noexcept {
   return at_ < block_.records.size() ? block_.records[at_].offset : next_offset_;
 }
 
-void source_reader::seek(std::int64_t offset) {
+void source_reader::seek(std::int64_t offset, bool fresh) {
   block_.clear();
+  fresh_ = fresh;
   at_ = 0;
   next_offset_ = offset;
 }
@@ -100,6 +110,8 @@ result<bool> source_reader::fill(const fetch_limits& limits, bool& fetched) {
   if (auto ok = from_.fetch(node_.topic.topic, partition_, next_offset_, limits, block_); !ok) {
     return tl::unexpected(ok.error());
   }
+  if (block_.removed > 0 && !fresh_) SONDER_TRY(lost_.add(next_offset_, block_.removed));
+  fresh_ = fresh_ && block_.next_offset <= next_offset_;
   next_offset_ = std::max(next_offset_, block_.next_offset);
   if (node_.rekey >= 0) bring_back();
   fetched = fetched || !block_.records.empty();

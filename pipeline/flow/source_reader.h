@@ -13,6 +13,7 @@
 #include "flow/counts.h"
 #include "flow/global_table.h"
 #include "flow/graph.h"
+#include "flow/lost_records.h"
 #include "flow/rows.h"
 #include "log/log.h"
 #include "record/columns.h"
@@ -36,6 +37,10 @@ struct source_refusal {
   host_cause cause = host_cause::undecodable;
   decode_error wrong;  ///< of `undecodable`
 };
+
+/// Where reading begins that has got as far as `committed`: there. -1, where it never began: with the oldest record kept, so that what
+/// is committed before any of it is read tells that nothing of it was missed.
+[[nodiscard]] result<std::int64_t> begin_at(log& on, std::string_view topic, std::int32_t partition, std::int64_t committed);
 
 /// Where a record stands in the log: of one that was forwarded, where it stood before.
 struct record_place {
@@ -63,9 +68,13 @@ class source_reader {
 
   /// Where the next record is taken up; -1 as long as `seek` was not called.
   [[nodiscard]] std::int64_t next_offset() const noexcept;
-  void seek(std::int64_t offset);
+  /// `fresh`: nothing of it was ever taken up, so that what retention has taken before is not missed.
+  void seek(std::int64_t offset, bool fresh = false);
+  /// Where `lost` allows it: offsets that retention took before they were read, since the last call.
+  [[nodiscard]] std::uint64_t take_lost() noexcept { return copy_ != nullptr ? copy_->take_lost() : lost_.take(); }
+  void count_lost(std::int64_t gone) noexcept { lost_.count(gone); }
 
-  /// Fetches when nothing is waiting. True if a record waits now.
+  /// Fetches when nothing is waiting. True if a record waits now. errc::corrupt: records are lost, and the flow does not go on then.
   [[nodiscard]] result<bool> fill(const fetch_limits& limits, bool& fetched);
   /// Of the record that waits.
   [[nodiscard]] std::int64_t head_timestamp_ms() const noexcept { return block_.records[at_].timestamp_ms; }
@@ -122,6 +131,8 @@ class source_reader {
   buffer headers_;                            ///< of the same, as they were before
   std::size_t at_ = 0;
   std::int64_t next_offset_ = -1;
+  bool fresh_ = false;  ///< until something of it is read
+  lost_records lost_;
   std::int64_t end_seen_ = 0;
   std::vector<std::shared_ptr<writer_plan>> plans_;
   const writer_plan* last_ = nullptr;  ///< the plan of the last record: nearly always that of the next

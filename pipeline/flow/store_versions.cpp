@@ -287,7 +287,9 @@ status store_migration::commit(const store_note& note, std::string_view cursor) 
     if (source.topic.role == topic_role::global) continue;
     auto next = context_.on->committed_of(group_, source.topic.topic, partition_);
     if (!next) return tl::unexpected(next.error());
-    epoch.consumed.push_back({source.topic.topic, partition_, std::max<std::int64_t>(0, *next)});
+    const auto from = begin_at(*context_.on, source.topic.topic, partition_, *next);
+    if (!from) return tl::unexpected(from.error());
+    epoch.consumed.push_back({source.topic.topic, partition_, *from});
   }
   const auto add = [&](std::string_view store, const changes& of) {
     for (const auto& [key, now] : of) {

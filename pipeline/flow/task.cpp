@@ -72,14 +72,13 @@ status task::open() {
     auto reader = std::make_unique<source_reader>(flow_, static_cast<int>(i), *context_.on, *context_.schemas, partition_, context_.lines);
     auto committed = context_.on->committed_of(flow_.options.name, flow_.sources[i].topic.topic, partition_);
     if (!committed) return tl::unexpected(committed.error());
-    auto from = std::max<std::int64_t>(0, *committed);
-    if (flow_.sources[i].rekey >= 0) {
-      auto kept = first_kept(flow_, flow_.sources[i], *context_.on, partition_, *committed, context_.lines);
-      if (!kept) return tl::unexpected(kept.error());
-      from = *kept;
-    }
-    reader->seek(from);
-    sealed_next_[i] = std::max<std::int64_t>(0, *committed);
+    auto from = flow_.sources[i].rekey >= 0
+                    ? first_kept(flow_, flow_.sources[i], *context_.on, partition_, *committed, context_.lines)
+                    : begin_at(*context_.on, flow_.sources[i].topic.topic, partition_, *committed);
+    if (!from) return tl::unexpected(from.error());
+    reader->seek(*from, *committed < 0);
+    sealed_next_[i] = flow_.sources[i].rekey >= 0 ? std::max<std::int64_t>(0, *committed) : *from;
+    if (flow_.sources[i].rekey >= 0) reader->count_lost(*from - sealed_next_[i]);
     sources_.push_back(std::move(reader));
   }
   rekeyer_.reset();
@@ -159,13 +158,26 @@ void task::seal() {
   sealed_.store(other_.get(), std::memory_order_release);
 }
 
-/// The next offset of an internal topic has moved over what holds no record. That is committed too: retention may take all of a topic
-/// that stands still, and what it takes behind a committed offset looks like a loss when the task is opened again.
+/// The next offset of a topic has moved over what holds no record. That is committed too: retention may take all of a topic that
+/// stands still, and what it takes behind a committed offset looks like a loss when the task is opened again.
 bool task::passed_markers() const noexcept {
   for (std::size_t i = 0; i < sources_.size(); ++i) {
-    if (flow_.sources[i].rekey >= 0 && sources_[i]->next_offset() > sealed_next_[i]) return true;
+    if (!is_global(flow_.sources[i]) && sources_[i]->next_offset() > sealed_next_[i]) return true;
   }
-  return false;
+  return rekeyer_ != nullptr && rekeyer_->passed_markers();
+}
+
+/// What retention took is behind the task now: that is committed, whether or not a record follows, and counted with that.
+void task::count_lost() {
+  const auto add = [&](std::size_t node, std::uint64_t lost) {
+    if (lost == 0) return;
+    open_->counts[node].lost += lost;
+    ++open_->steps;
+    ++open_->awaited_steps;
+  };
+  for (std::size_t i = 0; i < sources_.size(); ++i) add(context_.layout->source(i), sources_[i]->take_lost());
+  if (rekeyer_ == nullptr) return;
+  for (std::size_t r = 0; r < flow_.rekeys.size(); ++r) add(context_.layout->rekey(r), rekeyer_->take_lost(r));
 }
 
 /// A group's offsets of topics that its members do not subscribe to, which are those that are forwarded and whole tables, expire on
@@ -234,6 +246,7 @@ result<step_outcome> task::step() {
   open_->takes_all = smallest;
   open_->rows_max = std::max(open_->rows_max, rows_max_);
   auto outcome = advance();
+  if (outcome) count_lost();
   context_.uncommitted_bytes.fetch_add(static_cast<std::int64_t>(open_->bytes - bytes_before), std::memory_order_relaxed);
   if (outcome) {
     if (*outcome == step_outcome::progressed) {

@@ -116,6 +116,7 @@ class task {
   void take_in_commit();
   void keep_event_time();
   [[nodiscard]] bool passed_markers() const noexcept;
+  void count_lost();
   [[nodiscard]] result<step_outcome> advance();
   [[nodiscard]] bool full() const noexcept;
   void note_block(block_reason why);

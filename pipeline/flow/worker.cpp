@@ -151,7 +151,7 @@ status start_tasks(task_context& context, std::shared_ptr<const graph> flow, log
   wire(context);
   for (const auto& source : context.flow->sources) {
     const bool global = source.topic.role == topic_role::global;
-    context.globals.push_back(global ? std::make_unique<global_table>(on, source.topic) : nullptr);
+    context.globals.push_back(global ? std::make_unique<global_table>(on, source.topic, options.lines) : nullptr);
   }
   context.consent_can_be_asked = consent_can_be_asked(*context.flow);
   auto left = stages_left_behind(on, *context.flow);

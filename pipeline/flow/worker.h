@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -33,6 +34,7 @@ struct port_counts {
   std::map<std::string, std::uint64_t> dropped;        ///< by reason
   std::map<std::string, std::uint64_t> dead_lettered;  ///< by cause
   std::uint64_t emitted = 0;        ///< rows made by `emit`, beside the above
+  std::uint64_t lost = 0;           ///< of a source: offsets that retention took before they were read, beside the above
   std::uint64_t timers_given_up = 0;  ///< timers of the stage whose call failed alone, too; with its first input
   std::uint64_t parked = 0;         ///< rows put aside in this run for a later attempt; each is in the above once it is settled
 };
@@ -68,6 +70,8 @@ struct worker_options {
   const std::atomic<int>* stop = nullptr;
   /// True while the worker may be sent work; false with a reason while it starts, drains or has a call past its deadline.
   std::function<void(bool ready, const std::string& why)> readiness;
+  /// How often topics that no group gives out are asked for their partition numbers.
+  std::chrono::milliseconds topics_looked_at = std::chrono::seconds(10);
   /// Plain threads instead of oneTBB: for ThreadSanitizer, to which oneTBB's own synchronisation is opaque.
   bool plain_threads = false;
   /// Time in milliseconds of the Unix epoch; empty: the system's. Tests set it.

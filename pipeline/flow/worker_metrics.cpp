@@ -96,6 +96,7 @@ worker_metrics::node worker_metrics::make_node(const std::string& name_of, const
             &to_.histogram_of(metric::batch_records, {name_of, port}),
             &to_.histogram_of(metric::stage_seconds, {name_of, port}),
             &to_.counter_of(metric::stage_waiting_seconds, {name_of}),
+            port == "source" || port == "rekey" ? &to_.counter_of(metric::records_lost, {name_of, port}) : nullptr,
             {},
             {},
             "",
@@ -122,6 +123,7 @@ void worker_metrics::count(const contribution& of, std::int32_t partition, std::
     n.emitted->add(static_cast<double>(c.emitted));
     n.parked->add(static_cast<double>(c.parked));
     n.retries->add(static_cast<double>(c.retries));
+    if (n.lost != nullptr) n.lost->add(static_cast<double>(c.lost));
     n.batch->merge(c.batches.counts(), c.batches.sum());
     n.seconds->merge(c.durations.counts(), c.durations.sum());
     if (c.waited_ns > 0) n.waited->add(static_cast<double>(c.waited_ns) * 1e-9);

@@ -45,6 +45,7 @@ class worker_metrics {
     histogram* batch;
     histogram* seconds;
     counter* waited;
+    counter* lost;  ///< null: a node that reads no topic
     std::vector<counter*> dropped;
     std::vector<counter*> dead;
     std::string name;

@@ -88,6 +88,12 @@ class log {
   [[nodiscard]] virtual status create_topic(const topic_config& topic) = 0;
   [[nodiscard]] virtual result<topic_config> describe(std::string_view topic) = 0;
   [[nodiscard]] virtual result<std::vector<topic_config>> topics() = 0;
+  /// Of a topic as it is now; may wait for a broker, a second at most.
+  [[nodiscard]] virtual result<std::int32_t> partition_count(std::string_view topic) {
+    const auto found = describe(topic);
+    if (!found) return tl::unexpected(found.error());
+    return found->partitions;
+  }
   [[nodiscard]] virtual result<offset_range> offsets(std::string_view topic,
                                                      std::int32_t partition) = 0;
   /// One past the newest record or marker, whether or not its epoch is committed and shown: what was committed before the call
@@ -103,8 +109,8 @@ class log {
                                                        std::int64_t timestamp_ms) = 0;
 
   /// Replaces `into` by records from `from` on; none at the end, or where they are not here yet. An offset that retention has
-  /// removed goes on with the oldest kept, and `into.next_offset` moves to the end past whatever holds no record any more:
-  /// who reads on always reaches `offsets().end`. Does not block.
+  /// removed goes on with the oldest kept, which `into.removed` tells, and `into.next_offset` moves to the end past whatever holds
+  /// no record any more: who reads on always reaches `offsets().end`. Does not block.
   [[nodiscard]] virtual status fetch(std::string_view topic, std::int32_t partition,
                                      std::int64_t from, const fetch_limits& limits,
                                      record_block& into) = 0;

@@ -162,11 +162,14 @@ class record_batch_builder {
 struct record_block {
   std::vector<log_record> records;
   std::int64_t next_offset = 0;  ///< where the next fetch goes on, also over gaps
+  /// Offsets from where the fetch began, before the first record, that retention had removed; those of markers count.
+  std::int64_t removed = 0;
   buffer memory;
 
   void clear() noexcept {
     records.clear();
     memory.clear();
+    removed = 0;
   }
 };
 

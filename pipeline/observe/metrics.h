@@ -93,6 +93,7 @@ inline constexpr std::string_view records_dead_lettered = "sonder_records_dead_l
 inline constexpr std::string_view records_withheld = "sonder_records_withheld_total";
 inline constexpr std::string_view records_emitted = "sonder_records_emitted_total";
 inline constexpr std::string_view records_parked = "sonder_records_parked_total";
+inline constexpr std::string_view records_lost = "sonder_records_lost_total";
 inline constexpr std::string_view parked = "sonder_parked_records";
 inline constexpr std::string_view dead_letters = "sonder_dead_letters_total";
 inline constexpr std::string_view retries = "sonder_stage_retries_total";

@@ -53,6 +53,10 @@ std::vector<metric_spec> written() {
               "Records that a stage asked to be offered again, and those behind them; they count as in "
               "once they are settled.",
               {{"node"}, {"port"}}, nodes_max),
+      counted(records_lost, "records",
+              "Offsets that retention took from a topic before they were taken up, at most so many "
+              "records; in no other count.",
+              {{"node"}, {"port"}}, nodes_max),
       level(parked, "records", "Records that wait to be offered to a stage again.", {}, 1),
       counted(dead_letters, "records", "Dead letters by cause, over all nodes.", {{"cause"}}, 64),
       counted(retries, "calls", "Calls of a stage that were repeated after an error.", {{"node"}},

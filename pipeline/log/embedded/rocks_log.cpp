@@ -258,7 +258,10 @@ status rocks_log::fetch(std::string_view topic, std::int32_t partition, std::int
     if (from >= at.end.load()) return {};
     const std::shared_lock guard(db_mutex_);
     SONDER_TRY(check_open());
-    return fetch_batches(**found, partition, std::max(from, at.first.load()), limits, into);
+    const auto first = at.first.load();
+    SONDER_TRY(fetch_batches(**found, partition, std::max(from, first), limits, into));
+    into.removed = std::max<std::int64_t>(0, first - from);
+    return {};
   }
   for (int attempt = 0;; ++attempt) {
     {

@@ -5,6 +5,7 @@
 #include <librdkafka/rdkafka.h>
 #include <stdlib.h>
 
+#include <array>
 #include <chrono>
 #include <filesystem>
 #include <functional>
@@ -221,6 +222,25 @@ class kafka_log_test : public testing::Test {
     rd_kafka_queue_destroy(answers);
     rd_kafka_DeleteRecords_destroy(records);
     rd_kafka_topic_partition_list_destroy(before);
+    rd_kafka_destroy(rk);
+  }
+
+  /// What somebody else does to a topic that is in use: it has `count` from here on.
+  void add_partitions(const std::string& topic, std::size_t count) const {
+    auto* conf = rd_kafka_conf_new();
+    rd_kafka_conf_set(conf, "bootstrap.servers", options().bootstrap.c_str(), nullptr, 0);
+    auto* rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, nullptr, 0);
+    std::array<char, 256> why{};
+    auto* more = rd_kafka_NewPartitions_new(topic.c_str(), count, why.data(), why.size());
+    ASSERT_NE(more, nullptr) << why.data();
+    auto* answers = rd_kafka_queue_new(rk);
+    rd_kafka_CreatePartitions(rk, &more, 1, nullptr, answers);
+    auto* answer = rd_kafka_queue_poll(answers, 20'000);
+    ASSERT_NE(answer, nullptr);
+    EXPECT_EQ(rd_kafka_event_error(answer), RD_KAFKA_RESP_ERR_NO_ERROR);
+    rd_kafka_event_destroy(answer);
+    rd_kafka_queue_destroy(answers);
+    rd_kafka_NewPartitions_destroy(more);
     rd_kafka_destroy(rk);
   }
 

@@ -47,6 +47,7 @@ class broker_log final : public log {
     return topics_->describe(topic);
   }
   result<std::vector<topic_config>> topics() override { return topics_->all(); }
+  result<std::int32_t> partition_count(std::string_view topic) override { return topics_->count_partitions(topic); }
   result<offset_range> offsets(std::string_view topic, std::int32_t partition) override {
     return reader_->offsets(topic, partition);
   }

@@ -93,6 +93,47 @@ TEST_F(kafka_log_test, GoesOnWithTheOldestRecordThatRetentionHasLeft) {
   EXPECT_THAT(read_to_end(*log_, in, 0, 0), ElementsAre("2 c=3"));
 }
 
+TEST_F(kafka_log_test, TellsHowManyOffsetsRetentionTookBeforeTheyWereRead) {
+  const auto in = topic("in");
+  append(*log_, in, 0, {{"a", "1"}, {"b", "2"}, {"c", "3"}});
+  record_block block;
+  const auto read_on = [&](std::int64_t from) {
+    std::uint64_t seen = 0;
+    for (int i = 0; i < 600; ++i) {
+      must(log_->fetch(in, 0, from, {}, block));
+      if (!block.records.empty() || block.next_offset > from) return;
+      EXPECT_EQ(block.removed, 0);
+      log_->wait_for_records(seen, std::chrono::milliseconds(50));
+    }
+  };
+  read_on(0);
+  EXPECT_EQ(block.removed, 0);
+  append(*log_, in, 0, {{"d", "4"}, {"e", "5"}, {"f", "6"}});
+  delete_records_before(in, 5);
+  // What was fetched ahead may be here still; from another place on it is not.
+  read_on(1);
+  EXPECT_EQ(block.removed, 4);
+  ASSERT_FALSE(block.records.empty());
+  EXPECT_EQ(block.records[0].offset, 5);
+  read_on(5);
+  EXPECT_EQ(block.removed, 0);
+  delete_records_before(in, 6);
+  read_on(2);
+  EXPECT_TRUE(block.records.empty());
+  EXPECT_EQ(std::pair(block.removed, block.next_offset), (std::pair<std::int64_t, std::int64_t>(4, 6)));
+}
+
+TEST_F(kafka_log_test, CountsThePartitionsThatATopicHasNow) {
+  const auto in = topic("in");
+  EXPECT_EQ(must(log_->partition_count(in)), 1);
+  append(*log_, in, 0, {{"a", "1"}});
+  add_partitions(in, 3);
+  // Brokers are told of it one after the other.
+  for (int i = 0; i < 600 && log_->partition_count(in).value_or(0) != 3; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  EXPECT_EQ(must(log_->partition_count(in)), 3);
+  EXPECT_EQ(log_->partition_count(in + "-absent").error().code, errc::not_found);
+}
+
 TEST_F(kafka_log_test, SaysWhereAnOffsetLiesBeyondTheEnd) {
   const auto in = topic("in");
   append(*log_, in, 0, {{"a", "1"}});

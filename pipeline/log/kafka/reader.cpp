@@ -117,6 +117,7 @@ class reader::cursor {
     if (next_taken_ == taken_.size()) SONDER_TRY(take());
     choose(limits, into.next_offset);
     copy(into);
+    into.removed = std::exchange(removed_, 0);
     if (!failed_) return {};
     return tl::unexpected(*std::exchange(failed_, std::nullopt));
   }
@@ -142,6 +143,7 @@ class reader::cursor {
   void stop_locked() {
     if (!started_) return;
     started_ = searching_ = false;
+    removed_ = 0;
     rd_kafka_consume_stop(topic_, partition_);
     while (next_taken_ < taken_.size()) rd_kafka_message_destroy(taken_[next_taken_++]);
     taken_.clear();
@@ -206,7 +208,10 @@ class reader::cursor {
   bool arrived_at(std::int64_t offset) {
     if (!searching_) return true;
     searching_ = false;
-    if (offset >= read_to_) return true;
+    if (offset >= read_to_) {
+      removed_ += std::max<std::int64_t>(0, offset - stands_at_);
+      return true;
+    }
     failed_ = error{errc::corrupt,
                     "reading " + place(name_, partition_) + ": offset " + std::to_string(read_to_) +
                         " is beyond its end; the topic was made anew, or has lost records"};
@@ -261,6 +266,7 @@ class reader::cursor {
   std::mutex mutex_;
   bool started_ = false;
   bool searching_ = false;      ///< for the oldest record kept
+  std::int64_t removed_ = 0;    ///< offsets before it that were to be read, and that nobody was told of yet
   std::int64_t read_to_ = 0;    ///< one past the last record given out; between here and
   std::int64_t stands_at_ = 0;  ///< here there are none
   std::vector<rd_kafka_message_t*>

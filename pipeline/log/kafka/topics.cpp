@@ -176,6 +176,15 @@ result<std::int32_t> topics::partitions_of(std::string_view topic) {
   return known_[name] = found->front().config.partitions;
 }
 
+result<std::int32_t> topics::count_partitions(std::string_view topic) {
+  const std::string name(topic);
+  const auto at_most = std::min(options_.request_timeout, count_wait_max);
+  const auto found = look_up(&name, static_cast<int>(at_most.count()));
+  if (!found) return tl::unexpected(found.error());
+  if (found->empty() || found->front().config.partitions == 0) return fail(errc::not_found, place(topic) + " does not exist");
+  return found->front().config.partitions;
+}
+
 status topics::check_partition(std::string_view topic, std::int32_t partition) {
   const auto count = partitions_of(topic);
   if (!count) return tl::unexpected(count.error());
@@ -184,7 +193,7 @@ status topics::check_partition(std::string_view topic, std::int32_t partition) {
                                  " partitions, no partition " + std::to_string(partition));
 }
 
-result<std::vector<topics::found_topic>> topics::look_up(const std::string* only) {
+result<std::vector<topics::found_topic>> topics::look_up(const std::string* only, int at_most_ms) {
   topic_ptr named;
   if (only != nullptr) {
     named.reset(rd_kafka_topic_new(asks_.get(), only->c_str(), nullptr));
@@ -192,7 +201,7 @@ result<std::vector<topics::found_topic>> topics::look_up(const std::string* only
   }
   const rd_kafka_metadata_t* raw = nullptr;
   const auto code =
-      rd_kafka_metadata(asks_.get(), only == nullptr ? 1 : 0, named.get(), &raw, timeout_ms());
+      rd_kafka_metadata(asks_.get(), only == nullptr ? 1 : 0, named.get(), &raw, at_most_ms);
   if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
     return asks_.fail(code, "asking " + asks_.bootstrap() + " for its topics");
   }

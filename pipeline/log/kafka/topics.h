@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <map>
 #include <mutex>
 #include <set>
@@ -35,6 +36,9 @@ class topics {
   /// Asked of the broker once a topic: partition numbers that change under a running worker are an
   /// error wherever they matter.
   [[nodiscard]] result<std::int32_t> partitions_of(std::string_view topic);
+  /// The same as it is now, in `count_wait_max` at most.
+  [[nodiscard]] result<std::int32_t> count_partitions(std::string_view topic);
+  static constexpr std::chrono::milliseconds count_wait_max{1'000};
   /// errc::not_found or errc::invalid where there is no such partition.
   [[nodiscard]] status check_partition(std::string_view topic, std::int32_t partition);
 
@@ -49,7 +53,8 @@ class topics {
   /// `create` has made or found it: where a broker does not know it, that broker is late.
   void remember(const std::string& topic);
   [[nodiscard]] result<topic_config> describe_once(std::string_view topic);
-  [[nodiscard]] result<std::vector<found_topic>> look_up(const std::string* only);
+  [[nodiscard]] result<std::vector<found_topic>> look_up(const std::string* only) { return look_up(only, timeout_ms()); }
+  [[nodiscard]] result<std::vector<found_topic>> look_up(const std::string* only, int at_most_ms);
   static void take_entry(const rd_kafka_ConfigEntry_s* entry, found_topic& into);
   [[nodiscard]] status add_configs(std::vector<found_topic>& to);
   [[nodiscard]] status make(const topic_config& topic);
