@@ -9,6 +9,7 @@ import urllib.parse
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "kafka"))
 import broker  # noqa: E402
+from hanging import Operator  # noqa: E402
 from proxy import Proxy  # noqa: E402
 
 CANNOT_BE_HAD = 77
@@ -24,6 +25,7 @@ class Cluster:
             self.wipe()
             raise
         self.address, self.registry_url = self.kafka("address"), self.registry("address")
+        self.operator = Operator(self.kafka)
         pairs = [tuple(map(int, line.split())) for line in self.kafka("proxied").splitlines()]
         self.kafka_proxy = Proxy(*(f"{front}:127.0.0.1:{behind}" for front, behind in pairs))
         url = urllib.parse.urlsplit(self.registry_url)
@@ -42,7 +44,7 @@ class Cluster:
 
     def ask(self, program, *args):
         env = {name: value for name, value in os.environ.items() if name not in ("SONDER_KAFKA", "SONDER_REGISTRY")}
-        done = subprocess.run([ROOT / "ops" / program, *args, "--name", self.name], capture_output=True, text=True, env=env)
+        done = subprocess.run([ROOT / "ops" / program, args[0], "--name", self.name, *args[1:]], capture_output=True, text=True, env=env)
         if done.returncode == CANNOT_BE_HAD:
             broker.leave(f"the chaos suite is NOT RUN: {done.stderr.strip()}")
         assert done.returncode == 0, f"ops/{program} {args}: {done.stderr}"

@@ -121,14 +121,17 @@ class Oracle:
             must(time.monotonic() < until, "open", f"transactions: {open_still}")
             time.sleep(0.1)
 
-    def open_still(self):
-        """Partitions that end with a transaction which is not decided, or whose markers are missing."""
+    def is_ours(self, topic):
+        return topic.startswith((f"{self.name}-", f"{self.name}."))
+
+    def open_still(self, asked_of=None):
+        """Partitions that end with a transaction which is not decided, or whose markers are missing; of our topics, unless told."""
         from confluent_kafka import IsolationLevel, TopicPartition
         from confluent_kafka.admin import AdminClient, OffsetSpec
         admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap, "log_level": 0})
         topics = admin.list_topics(timeout=30).topics
         asked = {TopicPartition(name, p): OffsetSpec.latest()
-                 for name, of in topics.items() if name.startswith((f"{self.name}-", f"{self.name}.")) for p in of.partitions}
+                 for name, of in topics.items() if (asked_of or self.is_ours)(name) for p in of.partitions}
 
         def ends(isolation):
             answers = admin.list_offsets(asked, isolation_level=isolation, request_timeout=30)
@@ -136,6 +139,10 @@ class Oracle:
 
         stable, high = ends(IsolationLevel.READ_COMMITTED), ends(IsolationLevel.READ_UNCOMMITTED)
         return [at for at in high if stable[at] < high[at]]
+
+    def held_back(self):
+        """Likewise, those that may keep the workers waiting: where the group's offsets lie, too."""
+        return self.open_still(lambda topic: self.is_ours(topic) or topic == "__consumer_offsets")
 
     def await_empty_group(self, seconds):
         """Whoever was killed, or has left a place that is kept for it, is a member until its session is over."""

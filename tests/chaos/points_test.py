@@ -25,7 +25,8 @@ OPEN_TRANSACTION = "after:flush:3:kill"
 
 def shared():
     found = broker.of_this_run()
-    return types.SimpleNamespace(nodes=1, found=found, address=found["SONDER_KAFKA"], registry_url=found["SONDER_REGISTRY"])
+    return types.SimpleNamespace(nodes=1, found=found, address=found["SONDER_KAFKA"], registry_url=found["SONDER_REGISTRY"],
+                                 operator=None)  # a broker that others use too
 
 
 class PointsTest(unittest.TestCase):
