@@ -167,8 +167,10 @@ void rekeyer::seal(contribution& to) {
   }
 }
 
-bool rekeyer::passed_markers() const noexcept {
-  return std::any_of(readings_.begin(), readings_.end(), [](const auto& each) { return each->of.next_offset() > each->sealed_next; });
+bool rekeyer::passed_markers(bool of_feedback_too) const noexcept {
+  return std::any_of(readings_.begin(), readings_.end(), [&](const auto& each) {
+    return (of_feedback_too || !flow_.rekeys[each->rekey].raw.topic.feedback) && each->of.next_offset() > each->sealed_next;
+  });
 }
 
 std::uint64_t rekeyer::take_lost(std::size_t rekey) noexcept {

@@ -47,8 +47,8 @@ class rekeyer {
   [[nodiscard]] status forward(std::int32_t rows_max, std::int64_t now_ms, contribution& to, const bury_fn& bury);
   /// Notes the offsets in a contribution that is about to be sealed.
   void seal(contribution& to);
-  /// A position has moved over what holds no record, since offsets were noted.
-  [[nodiscard]] bool passed_markers() const noexcept;
+  /// A position has moved over what holds no record, since offsets were noted; of feedback topics only if they are asked for.
+  [[nodiscard]] bool passed_markers(bool of_feedback_too) const noexcept;
   /// As of a source.
   [[nodiscard]] std::uint64_t take_lost(std::size_t rekey) noexcept;
   /// Records between the positions and the ends, but for those of feedback topics.

@@ -142,7 +142,7 @@ void task::seal() {
   if (failed_ || sealed_.load(std::memory_order_relaxed) != nullptr) return;
   const bool beside = offsets_beside_are_due();
   if (beside) ++open_->steps;
-  if (open_->empty() && !passed_markers()) return;
+  if (open_->empty() && !passed_markers(true)) return;
   for (std::size_t i = 0; i < sources_.size(); ++i) {
     if (!is_global(flow_.sources[i])) sealed_next_[i] = open_->next_offsets[i] = sources_[i]->next_offset();
   }
@@ -159,12 +159,14 @@ void task::seal() {
 }
 
 /// The next offset of a topic has moved over what holds no record. That is committed too: retention may take all of a topic that
-/// stands still, and what it takes behind a committed offset looks like a loss when the task is opened again.
-bool task::passed_markers() const noexcept {
+/// stands still, and what it takes behind a committed offset looks like a loss when the task is opened again. Records move it as well,
+/// which those of a cycle do without end.
+bool task::passed_markers(bool of_feedback_too) const noexcept {
   for (std::size_t i = 0; i < sources_.size(); ++i) {
-    if (!is_global(flow_.sources[i]) && sources_[i]->next_offset() > sealed_next_[i]) return true;
+    if (is_global(flow_.sources[i]) || (flow_.sources[i].topic.feedback && !of_feedback_too)) continue;
+    if (sources_[i]->next_offset() > sealed_next_[i]) return true;
   }
-  return rekeyer_ != nullptr && rekeyer_->passed_markers();
+  return rekeyer_ != nullptr && rekeyer_->passed_markers(of_feedback_too);
 }
 
 /// What retention took is behind the task now: that is committed, whether or not a record follows, and counted with that.

@@ -86,7 +86,7 @@ class task {
   /// Nothing is uncommitted or parked that `--until-idle` waits for: all but what feedback topics and the clock keep going.
   [[nodiscard]] bool settled() noexcept {
     const auto* closed = sealed();
-    return !failed_ && open_->awaited_steps == 0 && (closed == nullptr || closed->awaited_steps == 0) && parked() == 0 && !passed_markers();
+    return !failed_ && open_->awaited_steps == 0 && (closed == nullptr || closed->awaited_steps == 0) && parked() == 0 && !passed_markers(false);
   }
   /// Whether its tables have been applied once to the ends that they had: events are taken up then. [any thread]
   [[nodiscard]] bool tables_applied() const noexcept { return tables_applied_.load(std::memory_order_relaxed); }
@@ -115,7 +115,7 @@ class task {
   [[nodiscard]] status bury_left_behind();
   void take_in_commit();
   void keep_event_time();
-  [[nodiscard]] bool passed_markers() const noexcept;
+  [[nodiscard]] bool passed_markers(bool of_feedback_too) const noexcept;
   void count_lost();
   [[nodiscard]] result<step_outcome> advance();
   [[nodiscard]] bool full() const noexcept;

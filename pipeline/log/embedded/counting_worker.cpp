@@ -1,4 +1,5 @@
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <string_view>
 
@@ -24,7 +25,8 @@ int main(int argc, char** argv) {
     if (step == die_at && --writes_left <= 0) ::kill(::getpid(), SIGKILL);
   };
   auto opened = open_embedded_log(folder, options);
-  if (!opened || !create_counting_topics(**opened)) return 10;
+  const auto ready = opened ? create_counting_topics(**opened) : tl::unexpected(opened.error());
+  if (!ready) return std::fprintf(stderr, "%s\n", ready.error().message.c_str()), 10;
   const auto next = (*opened)->committed("app", "in");
   if (!next) return 11;
   for (std::int64_t n = std::max<std::int64_t>(0, (*next)[0]);; ++n) {
