@@ -154,7 +154,8 @@ class PointsTest(unittest.TestCase):
         slow, _ = self.stop_after_its_offsets_are_accepted("60s")
         self.await_one_member()
         self.feed(20)
-        self.assertTrue(self.trial.oracle.open_still(), "its transaction is decided before it goes on")
+        # An epoch may have had nothing but offsets, of markers that it read past.
+        self.assertTrue(self.trial.oracle.held_back(), "its transaction is decided before it goes on")
         slow.send(signal.SIGCONT)
         self.trial.finish()
 
