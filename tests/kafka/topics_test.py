@@ -237,6 +237,55 @@ sinks: {{out: tally.out}}
         self.assertEqual(self.run_until_idle(1)["records_out"], 3)
         self.assertEqual(sorted(row["count"] for _, row in self.rows(f"{self.name}-out")), [1, 1, 2, 2, 3, 3])
 
+    def test_records_that_retention_took_unread_are_counted_and_those_of_a_table_end_the_worker(self):
+        self.flow(self.journal_and_consent("partitions: 4").replace("role: table, compact: true", "role: table"))
+        self.kafka.create(f"{self.name}-journal", 4)
+        hers = broker.murmur2_partition(b"ana", 4)
+
+        def decide(decision, at):
+            self.place.run("produce", "consent", "--config", self.config, "--event-time", "at", "--quiet",
+                           stdin=json.dumps({"subject_id": "ana", "purpose": PURPOSE, "decision": decision, "at": at}) + "\n")
+
+        def give(n):
+            self.write(f"{self.name}-journal", 4, CRASH / "event.avsc",
+                       [(b"ana", {"event_id": f"e{n}", "subject_id": "ana", "at": AT, "n": n, "wish": ""}, None)])
+
+        def lost(summary):
+            return sum(port["lost"] for port in summary["ports"])
+
+        give(0)
+        self.delete_before_end(f"{self.name}-journal", hers)
+        decide("granted", 1_000)
+        give(1)
+        summary = self.run_until_idle(1)
+        self.assertEqual((summary["records_out"], lost(summary)), (1, 0), "a group that begins misses nothing")
+        give(2)
+        self.delete_before_end(f"{self.name}-journal", hers)
+        give(3)
+        summary = self.run_until_idle(1)
+        self.assertEqual((summary["records_out"], lost(summary)), (1, 1))
+        self.assertEqual(lost(self.run_until_idle(1)), 0)
+
+        decide("withdrawn", AT + 1)
+        self.delete_before_end(f"{self.name}-consent", hers)
+        give(4)
+        refused = self.place.run("run", self.config, "--until-idle", "--data-dir", self.place.folder / "state-1", expect=4).stderr
+        self.assertRegex(refused, rf'topic "{self.name}-consent", partition {hers}: retention has removed offsets 1 to 1 before')
+
+    def test_partitions_that_are_added_to_a_forwarded_topic_end_the_worker(self):
+        self.flow(self.journal_and_consent("key: event_id, partitions: 2, rekey: true"))
+        self.kafka.create(f"{self.name}-journal", 2)
+        worker = self.start(1)
+        self.wait_for(lambda: self.out_exists() and self.members_with_tasks() == 1)
+        from confluent_kafka.admin import AdminClient, NewPartitions
+        admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap})
+        admin.create_partitions([NewPartitions(f"{self.name}-journal", 3)])[f"{self.name}-journal"].result(30)
+        said = worker.communicate(timeout=120)[1]
+        self.assertEqual(worker.returncode, 3, said)
+        self.assertIn(f'topic "{self.name}-journal" has partitions 3 instead of 2', said)
+        refused = self.place.run("run", self.config, "--until-idle", "--data-dir", self.place.folder / "state-1", expect=3).stderr
+        self.assertIn("exists with partitions 3 instead of 2", refused)
+
     def forget_offsets(self):
         """As the brokers do once no worker has been there for offsets.retention.minutes."""
         from confluent_kafka.admin import AdminClient
