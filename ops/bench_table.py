@@ -33,7 +33,7 @@ def benchmarks(folder):
         turns = {}
         for b in json.loads(text)["benchmarks"] if text.strip() else []:
             if b.get("run_type") != "aggregate":
-                turns.setdefault(b["name"], []).append(b)
+                turns.setdefault(b["name"].partition("/min_time:")[0], []).append(b)
         for name, of in turns.items():
             row = {"program": path.stem, "name": name}
             wrong = next((b for b in of if b.get("error_occurred")), None)
