@@ -241,8 +241,10 @@ TEST_F(Standby, IsThrownAwayWhereItIsOlderThanHalfTheTombstonesLife) {
   ASSERT_TRUE(eventually(10s, [&] { return one.poll(), two.poll(), one.counts().standby_records == 2 && one.level(2); }));
   EXPECT_EQ(one.counts().rebuilt, 0);
   one.ahead_ms = day_ms / 2 + 60'000;
-  ASSERT_TRUE(eventually(10s, [&] { return one.poll(), two.poll(), one.counts().standby_records == 4; })) << "not built anew";
-  EXPECT_EQ(one.counts().rebuilt, 2) << "the copies of both tasks";
+  ASSERT_TRUE(eventually(20s, [&] { return one.poll(), two.poll(), one.counts().standby_records == 4; })) << "not built anew";
+  // The other task's copy, which is empty, may have its turn later.
+  ASSERT_TRUE(eventually(20s, [&] { return one.poll(), two.poll(), one.counts().rebuilt >= 2; })) << "the copies of both tasks";
+  EXPECT_EQ(one.counts().rebuilt, 2);
   ASSERT_TRUE(eventually(10s, [&] { return one.poll(), two.poll(), one.level(2); }));
 }
 
