@@ -207,40 +207,36 @@ class kafka_log_test : public testing::Test {
 
   /// What retention does.
   void delete_records_before(const std::string& topic, std::int64_t offset) const {
-    auto* conf = rd_kafka_conf_new();
-    rd_kafka_conf_set(conf, "bootstrap.servers", options().bootstrap.c_str(), nullptr, 0);
-    auto* rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, nullptr, 0);
     auto* before = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(before, topic.c_str(), 0)->offset = offset;
     auto* records = rd_kafka_DeleteRecords_new(before);
-    auto* answers = rd_kafka_queue_new(rk);
-    rd_kafka_DeleteRecords(rk, &records, 1, nullptr, answers);
-    auto* answer = rd_kafka_queue_poll(answers, 20'000);
-    ASSERT_NE(answer, nullptr);
-    EXPECT_EQ(rd_kafka_event_error(answer), RD_KAFKA_RESP_ERR_NO_ERROR);
-    rd_kafka_event_destroy(answer);
-    rd_kafka_queue_destroy(answers);
+    ask_as_operator([&](auto* rk, auto* answers) { rd_kafka_DeleteRecords(rk, &records, 1, nullptr, answers); });
     rd_kafka_DeleteRecords_destroy(records);
     rd_kafka_topic_partition_list_destroy(before);
-    rd_kafka_destroy(rk);
   }
 
   /// What somebody else does to a topic that is in use: it has `count` from here on.
   void add_partitions(const std::string& topic, std::size_t count) const {
-    auto* conf = rd_kafka_conf_new();
-    rd_kafka_conf_set(conf, "bootstrap.servers", options().bootstrap.c_str(), nullptr, 0);
-    auto* rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, nullptr, 0);
     std::array<char, 256> why{};
     auto* more = rd_kafka_NewPartitions_new(topic.c_str(), count, why.data(), why.size());
     ASSERT_NE(more, nullptr) << why.data();
+    ask_as_operator([&](auto* rk, auto* answers) { rd_kafka_CreatePartitions(rk, &more, 1, nullptr, answers); });
+    rd_kafka_NewPartitions_destroy(more);
+  }
+
+  /// Waits for the answer to what `ask` sends by a client of its own.
+  template <class Ask>
+  void ask_as_operator(Ask&& ask) const {
+    auto* conf = rd_kafka_conf_new();
+    rd_kafka_conf_set(conf, "bootstrap.servers", options().bootstrap.c_str(), nullptr, 0);
+    auto* rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, nullptr, 0);
     auto* answers = rd_kafka_queue_new(rk);
-    rd_kafka_CreatePartitions(rk, &more, 1, nullptr, answers);
+    ask(rk, answers);
     auto* answer = rd_kafka_queue_poll(answers, 20'000);
     ASSERT_NE(answer, nullptr);
     EXPECT_EQ(rd_kafka_event_error(answer), RD_KAFKA_RESP_ERR_NO_ERROR);
     rd_kafka_event_destroy(answer);
     rd_kafka_queue_destroy(answers);
-    rd_kafka_NewPartitions_destroy(more);
     rd_kafka_destroy(rk);
   }
 
