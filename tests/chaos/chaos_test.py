@@ -33,15 +33,14 @@ import broker  # noqa: E402
 from cluster import Cluster  # noqa: E402
 from disturbance import WORKER_KINDS, ClusterStrikes, WorkerStrikes  # noqa: E402
 from feed import Feed  # noqa: E402
-from oracle import Finding, Oracle, must  # noqa: E402
+from finding import Finding  # noqa: E402
+from oracle import Oracle  # noqa: E402
+from settled import SETTLED_SECONDS, await_the_end, become_idle, check_ended  # noqa: E402
 from shape import PLAIN, of_seed  # noqa: E402
 from worker import Worker, environment  # noqa: E402
 
 BUILD = pathlib.Path(os.environ["SONDER_BUILD_DIR"])
 STRIKES_SECONDS = 10
-# Sessions, transaction timeouts and back-offs take half of it; a machine that others use needs more.
-SETTLED_SECONDS = int(os.environ.get("SONDER_CHAOS_SETTLED_SECONDS", 90))
-BEYOND_SECONDS = 10   # for which brokers that have come back may not know how far a partition goes
 PLANTED_SEEDS = 6     # within which a planted fault must be seen
 STATE = {"counts", "store", "missing", "strange"}  # consents are state too
 FAULTS = {            # the strikes that bring it to light; the kinds of finding by which it shows itself
@@ -52,10 +51,6 @@ FAULTS = {            # the strikes that bring it to light; the kinds of finding
     "fenced_commit": (("stop long",), {"twice"}),
     "dirty_read": (("kill",), {"strange"}),
 }
-# What a worker may end with while things are broken: cannot start, failed; nothing else (no signal, no plugin's deadline).
-MAY_END_WITH = {3, 4}
-
-
 WAITS = {"stuck", "open"}  # the findings that a hanging transaction makes of workers which are right
 
 
@@ -163,7 +158,7 @@ class Trial:
             self.past_hanging(lambda topic=topic: self.come_to_the_end(topic))
         for w in self.workers:
             w.leave()
-            must(set(w.ended_alone) <= MAY_END_WITH, "ended", f"worker {w.number} ended with {w.ended_alone}")
+            check_ended(w)
         self.asked_again(lambda: self.oracle.await_empty_group(SETTLED_SECONDS))
         self.feed.write_last()
         self.past_hanging(self.settle)
@@ -191,16 +186,13 @@ class Trial:
 
     def come_to_the_end(self, topic):
         """By themselves, without being started again: what hangs for good is found here. Only who could not go on is replaced."""
-        began, past, last_sane = time.monotonic(), self.asked_again(lambda: self.oracle.last_records(topic)), time.monotonic()
-        while behind := self.asked_again(lambda: self.oracle.behind(topic, past)):
-            now = time.monotonic()
-            beyond = [each for each in behind if each[1] > each[3]]
-            last_sane = last_sane if beyond else now
-            must(now - last_sane < BEYOND_SECONDS, "offsets", f"{topic}, beyond the end: {beyond}")
-            must(now - began < SETTLED_SECONDS, "stuck", f"{topic}: offsets {behind}")
+        def go_on():
             for w in self.workers:
                 w.start()
             time.sleep(0.5)
+
+        past = self.asked_again(lambda: self.oracle.last_records(topic))
+        await_the_end(topic, lambda: self.asked_again(lambda: self.oracle.behind(topic, past)), go_on)
 
     @staticmethod
     def asked_again(what):
@@ -218,15 +210,7 @@ class Trial:
     def settle(self, last=None):
         last = last or self.workers[self.rng.randrange(3)]
         command, env = last.command("--until-idle", "--json", "--log-level", "info")
-        try:
-            done = subprocess.run(command, env=env, capture_output=True, timeout=SETTLED_SECONDS)
-        except subprocess.TimeoutExpired as e:
-            last.log.write(e.stderr or b"")
-            raise Finding("stuck", f"the last worker is not idle within {SETTLED_SECONDS} s") from e
-        last.log.write(b"---- the last one\n" + done.stderr)
-        must(done.returncode == 0, "ended", f"the last worker left with exit {done.returncode}: {done.stderr.decode()[-500:]}")
-        unbalanced = json.loads(done.stdout)["unbalanced"]
-        must(not unbalanced, "unbalanced", unbalanced)
+        become_idle(command, env, last.log)
 
     def close(self):
         for w in self.workers:

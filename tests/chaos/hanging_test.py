@@ -19,8 +19,9 @@ except ImportError as missing:
     broker.leave(f"{missing.name} is not installed; run ops/setup --tests")
 from chaos_test import NoAnswer, Trial  # noqa: E402
 from cluster import Cluster  # noqa: E402
+from finding import Finding  # noqa: E402
 from hanging import Coordinated, Open, coordinated_in, open_in, rows, why_hanging  # noqa: E402
-from oracle import Finding, Oracle  # noqa: E402
+from oracle import Oracle  # noqa: E402
 from shape import PLAIN  # noqa: E402
 
 TXN_OFFSET_COMMIT = 28

@@ -7,33 +7,11 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "kafka"))
 import broker  # noqa: E402
 
+from finding import must  # noqa: E402
 from replay import PURPOSE, Letter, Replay, consent_key, consent_value, in_ms, in_order  # noqa: E402
 from shape import TASKS, task_of  # noqa: E402
 
 MARKERS_SECONDS = 30
-
-
-class Finding(AssertionError):
-    """The workers did what they must not. Its kind is one of
-
-      strange, twice, missing   an output that should not be, one too many, one too few
-      order, counts             outputs in another order than their input; counts that the store numbers otherwise
-      milestones, timers, parked, dead letters, store
-                                too many or too few of them, or others; what a changelog ends with
-      offsets                   where the group stands is not the end of the input
-      open, members             a transaction, a member of the group that stays for good
-      stuck, ended              a worker that does not go on or does not leave; one that ended as none may
-      unbalanced                rows that a worker itself cannot account for
-    """
-
-    def __init__(self, kind, what):
-        super().__init__(f"{kind}: {what}")
-        self.kind = kind
-
-
-def must(holds, kind, what):
-    if not holds:
-        raise Finding(kind, what)
 
 
 class Oracle:
@@ -46,6 +24,9 @@ class Oracle:
         """events, decisions: those acknowledged, in their order."""
         self.await_markers()
         self.check_records(events, decisions)
+        self.check_places()
+
+    def check_places(self):
         for topic in self.consumed():
             behind = self.behind(topic, self.last_records(topic))
             must(not behind, "offsets", f"{topic}: {behind}")
@@ -114,9 +95,9 @@ class Oracle:
         parked = [at for at in self.stored("remind.~parked") if not at[1].startswith(b"v")]  # v: the version of another store
         must(not parked, "parked", f"still: {parked[:5]}")
 
-    def await_markers(self):
+    def await_markers(self, seconds=MARKERS_SECONDS):
         """A commit is answered when it is decided: readers see it a moment later. Nothing may stay open for good."""
-        until = time.monotonic() + MARKERS_SECONDS
+        until = time.monotonic() + seconds
         while open_still := self.open_still():
             must(time.monotonic() < until, "open", f"transactions: {open_still}")
             time.sleep(0.1)
@@ -126,19 +107,23 @@ class Oracle:
 
     def open_still(self, asked_of=None):
         """Partitions that end with a transaction which is not decided, or whose markers are missing; of our topics, unless told."""
+        stable, high = self.ends(asked_of or self.is_ours)
+        return [at for at in high if stable[at] < high[at]]
+
+    def ends(self, asked_of):
+        """Of the topics that are asked of: (topic, partition) -> end of what is decided; the same -> end of all."""
         from confluent_kafka import IsolationLevel, TopicPartition
         from confluent_kafka.admin import AdminClient, OffsetSpec
         admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap, "log_level": 0})
         topics = admin.list_topics(timeout=30).topics
         asked = {TopicPartition(name, p): OffsetSpec.latest()
-                 for name, of in topics.items() if (asked_of or self.is_ours)(name) for p in of.partitions}
+                 for name, of in topics.items() if asked_of(name) for p in of.partitions}
 
-        def ends(isolation):
+        def up_to(isolation):
             answers = admin.list_offsets(asked, isolation_level=isolation, request_timeout=30)
             return {(at.topic, at.partition): answer.result().offset for at, answer in answers.items()}
 
-        stable, high = ends(IsolationLevel.READ_COMMITTED), ends(IsolationLevel.READ_UNCOMMITTED)
-        return [at for at in high if stable[at] < high[at]]
+        return up_to(IsolationLevel.READ_COMMITTED), up_to(IsolationLevel.READ_UNCOMMITTED)
 
     def held_back(self):
         """Likewise, those that may keep the workers waiting: where the group's offsets lie, too."""
@@ -146,12 +131,15 @@ class Oracle:
 
     def await_empty_group(self, seconds):
         """Whoever was killed, or has left a place that is kept for it, is a member until its session is over."""
+        until = time.monotonic() + seconds
+        while members := self.members():
+            must(time.monotonic() < until, "members", f"the group keeps {len(members)} members that have left")
+            time.sleep(0.1)
+
+    def members(self):
         from confluent_kafka.admin import AdminClient
         admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap, "log_level": 0})
-        until = time.monotonic() + seconds
-        while (group := admin.describe_consumer_groups([self.name], request_timeout=30)[self.name].result()).members:
-            must(time.monotonic() < until, "members", f"the group keeps {len(group.members)} members that have left")
-            time.sleep(0.1)
+        return admin.describe_consumer_groups([self.name], request_timeout=30)[self.name].result().members
 
     def keep(self, folder):
         """What was read, for whoever looks into a finding: the brokers' data does not stay."""
@@ -202,12 +190,14 @@ class Oracle:
     def behind(self, topic, past):
         """Partitions of it that the group has not consumed to their last record, or beyond their end: (partition, committed, one past
         the last record, end with what was aborted and the markers)."""
+        return [(p, committed, past[p], end) for p, committed, end in self.places(topic) if not past[p] <= committed <= end]
+
+    def places(self, topic):
+        """(partition, where the group stands, the partition's end) of each."""
         from confluent_kafka import Consumer, TopicPartition
         group = Consumer({"log_level": 0, "bootstrap.servers": self.kafka.bootstrap, "group.id": self.name, "enable.auto.commit": False})
         try:
             parts = [TopicPartition(topic, p) for p in range(TASKS if topic.endswith("-rekey") else self.shape.journal_partitions)]
-            found = [(p.partition, max(p.offset, 0), past[p.partition], group.get_watermark_offsets(p, 30)[1])
-                     for p in group.committed(parts, 30)]
-            return [each for each in found if not each[2] <= each[1] <= each[3]]
+            return [(p.partition, max(p.offset, 0), group.get_watermark_offsets(p, 30)[1]) for p in group.committed(parts, 30)]
         finally:
             group.close()

@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"""The oracle on what is right, and on the same doctored: each kind of finding can be made."""
+"""What looks for findings on what is right, and on the same doctored: each kind of finding can be made (DOCTORED)."""
 import collections
 import hashlib
+import io
 import json
 import pathlib
+import subprocess
 import sys
+import tempfile
 import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -16,9 +19,12 @@ try:
 except ImportError as missing:
     broker.leave(f"{missing.name} is not installed; run ops/setup --tests")
 from feed import key_of  # noqa: E402
-from oracle import Finding, Oracle  # noqa: E402
+from finding import KINDS, Finding  # noqa: E402
+from oracle import Oracle  # noqa: E402
 from replay import PURPOSE, consent_key, consent_value  # noqa: E402
+from settled import await_the_end, become_idle, check_ended  # noqa: E402
 from shape import PARKING, PLAIN, REKEYED, task_of  # noqa: E402
+from worker import Worker  # noqa: E402
 
 SCHEMAS = HERE.parent.parent / "schemas"
 FILES = {"journal": HERE / "event.avsc", "consent": SCHEMAS / "consent.avsc", "out": HERE / "counted.avsc",
@@ -75,12 +81,26 @@ class Topics:
         return broker.unframe(self, record.value())[1]
 
 
+class Asked(Oracle):
+    """With the brokers' answers: ends of partitions, members and places of the group."""
+    stable, high, group, standing = {("t-out", 0): 7}, {("t-out", 0): 7}, (), ()
+
+    def ends(self, asked_of):
+        return self.stable, self.high
+
+    def members(self):
+        return self.group
+
+    def places(self, topic):
+        return self.standing
+
+
 class Right:
     """An input, and what workers that do everything right make of it."""
 
     def __init__(self, shape, once=True):
         self.shape, self.topics = shape, Topics()
-        self.oracle = Oracle("t", self.topics, self.topics, shape, once)
+        self.oracle = Asked("t", self.topics, self.topics, shape, once)
         self.events, self.decisions, self.standing, self.counts = [], [], {}, collections.Counter()
 
     def decide(self, who, what, at):
@@ -149,6 +169,18 @@ def plain(shape=PLAIN, once=True):
     right.spoil(right.topics.framed("journal", {**right.events[0], "subject_id": ""}), "no_subject")
     if not shape.rekeyed:
         right.spoil(good, "wrong_partition", (task_of("ana") + 1) % 4)
+    return right
+
+
+def parking():
+    right = Right(PARKING)
+    right.decide("ana", "granted", 1_000)
+    for i, wish in enumerate(["", "retry 2", "remind 1", "retry", "", "remind 500", ""]):
+        right.happen("ana", 10_000 + i, wish)
+    right.emit("reminders", {"event_id": "e2", "at_ms": 10_003})
+    right.topics.put(".remind.-timers-changelog", task_of("ana"), b"t5", b"e5")
+    right.topics.put(".remind.-timers-changelog", task_of("ana"), b"t2", None)
+    right.topics.put(".remind.-parked-changelog", task_of("ana"), b"r1", None)
     return right
 
 
@@ -285,61 +317,49 @@ class OracleTest(unittest.TestCase):
 
     # ---- rows that wait, timers, rows that stages emit ----
 
-    @staticmethod
-    def parking():
-        right = Right(PARKING)
-        right.decide("ana", "granted", 1_000)
-        for i, wish in enumerate(["", "retry 2", "remind 1", "retry", "", "remind 500", ""]):
-            right.happen("ana", 10_000 + i, wish)
-        right.emit("reminders", {"event_id": "e2", "at_ms": 10_003})
-        right.topics.put(".remind.-timers-changelog", task_of("ana"), b"t5", b"e5")
-        right.topics.put(".remind.-timers-changelog", task_of("ana"), b"t2", None)
-        right.topics.put(".remind.-parked-changelog", task_of("ana"), b"r1", None)
-        return right
-
     def test_finds_nothing_where_rows_waited_and_timers_fired(self):
-        self.finds_nothing(self.parking())
+        self.finds_nothing(parking())
 
     def test_sees_a_timer_that_fired_again(self):
-        right = self.parking()
+        right = parking()
         right.emit("reminders", {"event_id": "e2", "at_ms": 10_003})
         self.finds(right, "timers")
 
     def test_sees_a_timer_that_never_fired(self):
-        right = self.parking()
+        right = parking()
         del right.topics.records["t-reminders"][0]
         self.finds(right, "timers")
 
     def test_sees_a_timer_that_fired_too_early(self):
-        right = self.parking()
+        right = parking()
         right.emit("reminders", {"event_id": "e5", "at_ms": 10_505})
         self.finds(right, "timers")
 
     def test_sees_a_timer_that_is_lost(self):
-        right = self.parking()
+        right = parking()
         right.topics.put(".remind.-timers-changelog", task_of("ana"), b"t5", None)
         self.finds(right, "timers")
 
     def test_sees_a_row_that_was_offered_once_too_often(self):
-        right = self.parking()
+        right = parking()
         right.topics.put(".remind.asked-changelog", task_of("ana"), b"e1", b"4")
         self.finds(right, "store")
 
     def test_sees_a_row_that_waits_still(self):
-        right = self.parking()
+        right = parking()
         right.topics.put(".remind.-parked-changelog", task_of("ana"), b"r2", b"row")
         self.finds(right, "parked")
 
     def test_sees_a_row_that_is_out_though_it_was_buried(self):
-        right = self.parking()
+        right = parking()
         right.emit("out", {**right.events[3], "count": 4})
         self.finds(right, "strange")
 
     def test_sees_an_emitted_row_too_many_and_one_too_few(self):
-        right = self.parking()
+        right = parking()
         right.emit("milestones", {"subject_id": "ana", "count": 5})
         self.finds(right, "milestones")
-        right = self.parking()
+        right = parking()
         del right.topics.records["t-milestones"][0]
         self.finds(right, "milestones")
 
@@ -389,6 +409,120 @@ class OracleTest(unittest.TestCase):
             with self.assertRaises(AssertionError) as found:
                 right.oracle.check_records(right.events, right.decisions)
             self.assertNotIsInstance(found.exception, Finding)
+
+
+# ---- what each kind of finding is made of ----
+
+def doctored(right, change):
+    """Topics as they must be, but for one thing."""
+    change(right)
+    right.oracle.check_records(right.events, right.decisions)
+
+
+def records(right, topic):
+    return right.topics.records[f"t-{topic}"]
+
+
+def swap_first_and_third(right):
+    out = records(right, "out")
+    out[0].parts, out[2].parts = (*out[0].parts[:3], *out[2].parts[3:]), (*out[2].parts[:3], *out[0].parts[3:])
+
+
+def asked(check, **answers):
+    """What brokers answer, otherwise."""
+    oracle = Right(PLAIN).oracle
+    oracle.__dict__.update(answers)
+    check(oracle)
+
+
+def idle_after(script, seconds=30):
+    """A program in the place of the last worker."""
+    become_idle(["sh", "-c", script], None, io.BytesIO(), seconds)
+
+
+def end_with(*codes):
+    worker = Worker.__new__(Worker)
+    worker.number, worker.ended_alone = 0, []
+    for code in codes:
+        worker.ended(code)
+    check_ended(worker)
+
+
+def leave_deaf(seconds):
+    """A process that lets SIGTERM pass."""
+    with tempfile.TemporaryDirectory() as place:
+        worker = Worker(pathlib.Path(place), 0, pathlib.Path(place), None, {}, None)
+        worker.process = subprocess.Popen(["sh", "-c", "trap '' TERM; echo deaf; exec sleep 600"], stdout=subprocess.PIPE)
+        try:
+            worker.process.stdout.readline()
+            worker.leave(seconds)
+        finally:
+            worker.process.stdout.close()
+            worker.close()
+
+
+LONG_BEHIND = [(0, 5, 7, 9)]
+#: kind -> what must end with a finding of this kind
+DOCTORED = {
+    "strange": [lambda: doctored(plain(), lambda right: right.emit("out", {**right.events[1], "count": 1}))],
+    "twice": [lambda: doctored(plain(), lambda right: right.emit("out", {**right.events[0], "count": 7}))],
+    "missing": [lambda: doctored(plain(), lambda right: records(right, "out").pop(3))],
+    "order": [lambda: doctored(plain(), swap_first_and_third)],
+    "counts": [lambda: doctored(plain(), lambda right: right.doctor("out", 2, {"count": 1}))],
+    "milestones": [lambda: doctored(parking(), lambda right: records(right, "milestones").pop())],
+    "timers": [lambda: doctored(parking(), lambda right: records(right, "reminders").pop())],
+    "parked": [lambda: doctored(parking(), lambda right: right.topics.put(".remind.-parked-changelog", 0, b"r2", b"row"))],
+    "dead letters": [lambda: doctored(plain(), lambda right: records(right, "dead-letter").pop())],
+    "store": [lambda: doctored(plain(), lambda right: right.topics.put(".tally.counts-changelog", task_of("ana"), b"ana", b"16"))],
+    "offsets": [
+        # Short of the last record, and beyond the end.
+        lambda: asked(lambda oracle: (oracle.kafka.put("-journal", 0, b"", b""), oracle.check_places()), standing=[(0, 0, 1)]),
+        lambda: asked(Oracle.check_places, standing=[(0, 2, 1)]),
+        lambda: await_the_end("t", lambda: [(0, 12, 7, 9)], lambda: None, beyond_seconds=0),
+    ],
+    "open": [lambda: asked(lambda oracle: oracle.await_markers(0), stable={("t-out", 0): 6})],
+    "members": [lambda: asked(lambda oracle: oracle.await_empty_group(0), group=["one"])],
+    "stuck": [
+        lambda: await_the_end("t", lambda: LONG_BEHIND, lambda: None, settled_seconds=0),
+        lambda: idle_after("exec sleep 600", 0.1),
+        lambda: leave_deaf(0.1),
+    ],
+    "ended": [
+        lambda: idle_after("exit 4"),   # nothing is broken any more
+        lambda: idle_after("kill -SEGV $$"),
+        lambda: end_with(3, 4, -11),    # a signal
+        lambda: end_with(70),
+        lambda: end_with(1),
+    ],
+    "unbalanced": [lambda: idle_after("""echo '{"unbalanced": ["consent.events"]}'""")],
+}
+
+
+class EachKindTest(unittest.TestCase):
+    def test_every_kind_of_finding_can_be_made(self):
+        self.assertEqual(set(DOCTORED), set(KINDS), "a kind that nothing proves, or a proof of none")
+        for kind, cases in DOCTORED.items():
+            self.assertTrue(cases, kind)
+            for n, case in enumerate(cases):
+                with self.subTest(kind=kind, n=n):
+                    with self.assertRaises(Finding) as found:
+                        case()
+                    self.assertEqual(found.exception.kind, kind, found.exception)
+
+    def test_there_is_no_kind_beside_these(self):
+        with self.assertRaises(AssertionError) as found:
+            Finding("another", "")
+        self.assertNotIsInstance(found.exception, Finding)
+
+    def test_finds_nothing_where_workers_come_to_the_end_and_leave_as_they_may(self):
+        asked(lambda oracle: (oracle.await_markers(0), oracle.await_empty_group(0)))
+        # Markers and what was aborted may lie behind the last record.
+        asked(lambda oracle: (oracle.kafka.put("-journal", 0, b"", b""), oracle.check_places()), standing=[(0, 1, 1), (1, 3, 5)])
+        behind = [LONG_BEHIND, [(0, 12, 7, 9)], LONG_BEHIND, []]
+        await_the_end("t", lambda: behind.pop(0), lambda: None)
+        self.assertEqual(behind, [])
+        idle_after("""echo '{"unbalanced": []}'""")
+        end_with(3, 4, 0, -9, -15)
 
 
 if __name__ == "__main__":

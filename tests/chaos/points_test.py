@@ -12,7 +12,8 @@ import types
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from chaos_test import MAY_END_WITH, SETTLED_SECONDS, Trial  # noqa: E402
+from chaos_test import Trial  # noqa: E402
+from settled import MAY_END_WITH, SETTLED_SECONDS  # noqa: E402
 from shape import TASKS  # noqa: E402
 import broker  # noqa: E402
 

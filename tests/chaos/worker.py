@@ -8,7 +8,7 @@ import struct
 import subprocess
 import time
 
-from oracle import Finding
+from finding import Finding
 
 LEAVE_SECONDS = 60
 LAST_LINES, LAST_LINE_CHARACTERS = 12, 300
@@ -78,16 +78,16 @@ class Worker:
         if self.process is not None:
             self.ended(self.process.wait())
 
-    def leave(self):
+    def leave(self, seconds=LEAVE_SECONDS):
         """Drains as an operator would stop it; a worker that does not end in its time is a finding."""
         self.send(signal.SIGCONT)
         self.send(signal.SIGTERM)
         if self.process is None:
             return
         try:
-            self.ended(self.process.wait(LEAVE_SECONDS))
+            self.ended(self.process.wait(seconds))
         except subprocess.TimeoutExpired as e:
-            raise Finding("stuck", f"worker {self.number} does not end within {LEAVE_SECONDS} s of SIGTERM") from e
+            raise Finding("stuck", f"worker {self.number} does not end within {seconds} s of SIGTERM") from e
 
     # ---- disturbances ----
 
