@@ -6,7 +6,7 @@ namespace sonder::text {
 
 /// Memory for a table that is read at random: on pages of two megabytes where it is that large and
 /// the system has them, so that a read costs no walk through the page tables. From `operator new`
-/// otherwise. Throws std::bad_alloc.
+/// otherwise. Begins a line of memory (64 bytes) in either case. Throws std::bad_alloc.
 [[nodiscard]] void* allocate_on_large_pages(std::size_t bytes);
 void free_on_large_pages(void* memory, std::size_t bytes) noexcept;
 

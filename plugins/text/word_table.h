@@ -15,9 +15,10 @@ namespace sonder::text {
 
 /// Folded words and a number of each: a dictionary that is read for every word of every text.
 ///
-/// Filled by one thread, then read by any. Most words stand in their slots, so that a look-up reads
-/// one line of memory; it allocates nothing. Words are compared whole, never by their hash
-/// alone. A word that is looked up is readable `hash_padding` bytes past its end.
+/// Filled by one thread, then read by any. Most words stand in their slots, four to a line of
+/// memory: a look-up reads one line and compares all of it, without a branch that depends on the
+/// word. It allocates nothing. Words are compared whole, never by their hash alone. A word that is
+/// looked up is readable `hash_padding` bytes past its end.
 class word_table {
  public:
   static constexpr std::size_t word_bytes_max = 255;
@@ -39,7 +40,7 @@ class word_table {
   /// Asks for what `find` will read. Between the two there is time for other words.
   void prefetch(std::uint64_t hash) const noexcept {
 #ifdef __GNUC__
-    __builtin_prefetch(&slots_[hash & mask_]);
+    __builtin_prefetch(&lines_[hash & mask_]);
 #endif
   }
   [[nodiscard]] std::uint16_t find(std::string_view word) const noexcept {
@@ -50,11 +51,18 @@ class word_table {
       return find_long(word, hash);
     const slot wanted = short_slot_of(word);
     for (std::size_t at = hash & mask_;; at = (at + 1) & mask_) {
-      const slot found = slots_[at];
-      const bool same = found.low == wanted.low && (found.high & word_mask) == wanted.high;
-      // Of a free slot, which is what the empty word looks like, the number is `unknown`.
-      if (same || found.high == 0)
-        return same ? static_cast<std::uint16_t>(found.high >> number_shift) : unknown;
+      const line& here = lines_[at];
+      std::uint64_t found = 0;
+      for (const slot& each : here.slots) {
+        const std::uint64_t differs = (each.low ^ wanted.low) | (each.high ^ wanted.high)
+                                                                    << (64 - number_shift);
+        // Of a free slot, which is what the empty word looks like, the number is `unknown`.
+        found |= differs == 0 ? each.high : 0;
+      }
+      // One branch for both: whether a word is known is hard to foresee, that the search ends here
+      // is not.
+      if ((found | std::uint64_t{!here.full()}) != 0) [[likely]]
+        return static_cast<std::uint16_t>(found >> number_shift);
     }
   }
 
@@ -68,6 +76,12 @@ class word_table {
     std::uint64_t low =
         0;  ///< the first 8 bytes; of a long word its place in texts_ and half its hash
     std::uint64_t high = 0;  ///< the next 5, then size (8 bits) and number (16 bits); 0: free
+  };
+  /// What one read brings near. Filled from the front.
+  static constexpr std::size_t line_slots = 4;
+  struct alignas(64) line {
+    slot slots[line_slots];
+    [[nodiscard]] bool full() const noexcept { return slots[line_slots - 1].high != 0; }
   };
 
   static std::uint64_t load(const char* bytes) noexcept {
@@ -111,9 +125,9 @@ class word_table {
 
   std::size_t words_max_;
   std::size_t used_ = 0;
-  std::size_t mask_;
-  std::vector<slot, on_large_pages<slot>>
-      slots_;          ///< open addressing, size a power of two, at most half full
+  std::size_t mask_;  ///< of the places of lines
+  std::vector<line, on_large_pages<line>>
+      lines_;          ///< open addressing, size a power of two, at most half full
   std::string texts_;  ///< of long words, one after the other
 };
 
