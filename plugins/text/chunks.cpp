@@ -41,6 +41,14 @@ bool is_placeholder(std::string_view token) {
          });
 }
 
+/// Without a branch: what ends a word is hard to foresee.
+bool ends_sentence(char c) {
+  constexpr auto bit = [](char mark) { return std::uint64_t{1} << unsigned(mark); };
+  constexpr std::uint64_t marks = bit('.') | bit('!') | bit('?') | bit(':');
+  const unsigned value = static_cast<unsigned char>(c);
+  return (marks >> value % 64 & std::uint64_t{value < 64}) != 0;
+}
+
 bool separates_words(char c) {
   return c == ',' || c == ';' || c == '!' || c == '?' || c == '(' || c == ')' || c == '"' ||
          c == '/' || c == ':' || c == '.' || c == '-' || c == '*' || c == '&' || c == '+';
@@ -183,29 +191,18 @@ void chunk_list::scan(std::string_view text, inner_punctuation inner) {
   folded_.append(padding, '\0');
 }
 
-void chunk_list::add(std::string_view text, std::size_t begin, std::size_t end,
-                     inner_punctuation inner) {
-  if (any_other_ && any<&byte_masks::others>(begin, end)) {
-    add_unicode(text, begin, end);
-  } else if (end - begin > block_bytes) {
-    add_ascii(text, begin, end, inner);
-  } else {
-    add_short(text, begin, end, inner);
-  }
-}
-
-/// The common case: a word of ASCII, most often without punctuation or with some at its ends.
-void chunk_list::add_short(std::string_view text, std::size_t begin, std::size_t end,
-                           inner_punctuation inner) {
+inline void chunk_list::add(std::string_view text, std::size_t begin, std::size_t end,
+                            inner_punctuation inner) {
   const std::size_t size = end - begin;
+  if (any_other_ && any<&byte_masks::others>(begin, end)) return add_unicode(text, begin, end);
+  if (size > block_bytes) return add_ascii(text, begin, end, inner);
+  // The common case: a word of ASCII, most often without punctuation or with some at its ends.
   const word_edges at = edges_of(begin, size);
-  const bool inside = (at.puncts & at.kept) != 0;
-  const bool opens = (at.puncts & 1) != 0;  // as placeholders do
-  if (opens || (inside && inner == inner_punctuation::split && size > 2 * part_letters_min)) {
-    add_ascii(text, begin, end, inner);
-  } else {
-    add_edged(text, begin, size, at);
-  }
+  const auto inside =
+      std::uint64_t{size > 2 * part_letters_min && inner == inner_punctuation::split};
+  // Placeholders open with punctuation; what has some inside may be several words.
+  if ((at.puncts & (at.kept * inside | 1)) != 0) return add_ascii(text, begin, end, inner);
+  add_edged(text, begin, size, at);
 }
 
 void chunk_list::add_ascii(std::string_view text, std::size_t begin, std::size_t end,
@@ -256,39 +253,35 @@ void chunk_list::add_word(std::string_view text, std::size_t begin, std::size_t 
   }
 }
 
-/// `size` is at most that of a block.
+/// `size` is at most that of a block. No branch depends on the word: which words have punctuation
+/// is hard to foresee.
 inline chunk_list::word_edges chunk_list::edges_of(std::size_t begin,
                                                    std::size_t size) const noexcept {
-  word_edges made{};
-  made.mine = ~0ULL >> (block_bytes - size);
-  made.puncts = window<&byte_masks::puncts>(begin) & made.mine;
-  made.kept = made.mine;
-  if (made.puncts == 0) return made;
-  made.leading = std::size_t(std::countr_one(made.puncts));
-  made.trailing = std::size_t(std::countl_one(made.puncts << (block_bytes - size)));
-  if (made.leading < size) made.kept = made.mine >> made.trailing & ~0ULL << made.leading;
-  return made;
+  const std::uint64_t mine = ~0ULL >> (block_bytes - size);
+  const std::uint64_t puncts = window<&byte_masks::puncts>(begin) & mine;
+  const std::uint64_t others = mine & ~puncts;
+  if (others == 0) [[unlikely]]  // nothing but punctuation stays whole
+    return {puncts, mine, 0, 0};
+  const auto leading = std::size_t(std::countr_zero(others));
+  const auto trailing = std::size_t(std::countl_zero(others)) - (block_bytes - size);
+  // All bits if what remains is long enough, else none.
+  const std::size_t strips = 0 - std::size_t{leading + trailing + stripped_min <= size};
+  const std::size_t first = leading & strips, after = trailing & strips;
+  return {puncts, mine >> after & ~0ULL << first, first, after};
 }
 
 inline void chunk_list::add_edged(std::string_view text, std::size_t begin, std::size_t size,
                                   const word_edges& at) {
-  std::size_t leading = at.leading, trailing = at.trailing;
-  std::uint64_t kept = at.kept;
-  if (leading + trailing + stripped_min > size) {
-    leading = trailing = 0;
-    kept = at.mine;
-  }
-  const std::uint64_t uppers = window<&byte_masks::uppers>(begin) & kept;
-  const std::uint64_t lowers = window<&byte_masks::lowers>(begin) & kept;
-  const std::uint64_t triples = any_triple_ ? window<&byte_masks::triples>(begin) & kept : 0;
-  const std::size_t first = begin + leading;
+  const std::uint64_t uppers = window<&byte_masks::uppers>(begin) & at.kept;
+  const std::uint64_t lowers = window<&byte_masks::lowers>(begin) & at.kept;
+  const std::uint64_t triples = any_triple_ ? window<&byte_masks::triples>(begin) & at.kept : 0;
+  const std::size_t first = begin + at.leading;
   const std::size_t end = begin + size;
-  chunks_.push_back({std::uint32_t(first), std::uint32_t(end - trailing), std::uint32_t(first),
-                     std::uint32_t(size - leading - trailing), 0, chunk_kind::word,
-                     case_of(uppers != 0, lowers != 0, (uppers >> leading & 1U) != 0),
-                     (uppers | lowers) != kept, triples != 0, sentence_opens_});
-  const char last = text[end - 1];
-  sentence_opens_ = at.puncts != 0 && (last == '.' || last == '!' || last == '?' || last == ':');
+  chunks_.push_back({std::uint32_t(first), std::uint32_t(end - at.trailing), std::uint32_t(first),
+                     std::uint32_t(size - at.leading - at.trailing), 0, chunk_kind::word,
+                     case_of(uppers != 0, lowers != 0, (uppers >> at.leading & 1U) != 0),
+                     (uppers | lowers) != at.kept, triples != 0, sentence_opens_});
+  sentence_opens_ = ends_sentence(text[end - 1]);
 }
 
 void chunk_list::add_long_word(std::string_view text, std::size_t begin, std::size_t end) {
@@ -305,8 +298,7 @@ void chunk_list::add_long_word(std::string_view text, std::size_t begin, std::si
                      case_of(any<&byte_masks::uppers>(first, last),
                              any<&byte_masks::lowers>(first, last), first_upper),
                      true, any<&byte_masks::triples>(first, last), sentence_opens_});
-  const char last_raw = text[end - 1];
-  sentence_opens_ = last_raw == '.' || last_raw == '!' || last_raw == '?' || last_raw == ':';
+  sentence_opens_ = ends_sentence(text[end - 1]);
 }
 
 void chunk_list::add_unicode(std::string_view text, std::size_t begin, std::size_t end) {

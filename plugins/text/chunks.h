@@ -20,8 +20,10 @@ enum class letter_case : std::uint8_t { none, lower, title, upper, mixed };
 
 [[nodiscard]] constexpr letter_case case_of(bool any_upper, bool any_lower,
                                             bool first_upper) noexcept {
-  if (any_upper && any_lower) return first_upper ? letter_case::title : letter_case::mixed;
-  return any_upper ? letter_case::upper : any_lower ? letter_case::lower : letter_case::none;
+  using enum letter_case;
+  // Looked up, since cases come in no order that a processor could foresee.
+  constexpr letter_case cases[] = {none, upper, lower, mixed, none, upper, lower, title};
+  return cases[unsigned{any_upper} | unsigned{any_lower} << 1U | unsigned{first_upper} << 2U];
 }
 
 /// What stands between two spaces, without the punctuation around it.
@@ -75,16 +77,14 @@ class chunk_list {
     std::uint64_t spaces, uppers, lowers, puncts, others, triples;
   };
   struct unicode_word;
-  struct word_edges {                  // of a word of at most a block, one bit a byte
-    std::uint64_t mine, puncts, kept;  // kept: without the punctuation at both ends
-    std::size_t leading = 0, trailing = 0;
+  struct word_edges {               // of a word of at most a block, one bit a byte
+    std::uint64_t puncts, kept;     // kept: without what is stripped
+    std::size_t leading, trailing;  // bytes stripped at both ends
   };
 
   void classify(std::string_view text);
   void add(std::string_view text, std::size_t begin, std::size_t end, inner_punctuation inner);
   void add_ascii(std::string_view text, std::size_t begin, std::size_t end,
-                 inner_punctuation inner);
-  void add_short(std::string_view text, std::size_t begin, std::size_t end,
                  inner_punctuation inner);
   void add_word(std::string_view text, std::size_t begin, std::size_t end);
   [[nodiscard]] word_edges edges_of(std::size_t begin, std::size_t size) const noexcept;
