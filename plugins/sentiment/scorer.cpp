@@ -60,10 +60,16 @@ entry_index scorer::look_up_stretched(std::string_view folded) const {
   return 0;
 }
 
-entry_index scorer::look_up(const text::chunk& c) const {
-  const std::string_view folded = chunks_.folded(c);
-  entry_index found = lexicon_.find(folded);
+inline entry_index scorer::look_up(const text::chunk& c) const {
+  const entry_index found = lexicon_.find(chunks_.folded(c));
+  // Most words are unknown and plain: the branch that can be foreseen comes first.
+  return c.stretched || c.punctuated_inside ? look_up_irregular(c, found) : found;
+}
+
+/// Of a word that was `found` as it stands, or not.
+entry_index scorer::look_up_irregular(const text::chunk& c, entry_index found) const {
   if (found != 0) return found;
+  const std::string_view folded = chunks_.folded(c);
   if (c.stretched && rules_ == rule_set::sonder) found = look_up_stretched(folded);
   if (found == 0 && c.punctuated_inside && folded.find("n't") != std::string_view::npos)
     return lexicon_.plain_negation();
@@ -87,17 +93,22 @@ bool scorer::is_name(std::size_t chunk, const entry& e) const {
   return !(title_before && title_after);
 }
 
-void scorer::add_word(entry_index index, bool upper, std::size_t chunk) {
-  const std::uint32_t r = lexicon_[index].roles;
-  roles_seen_ |= r;
-  words_.push_back({r, std::uint32_t(chunk), index, upper});
+inline void scorer::add_word(entry_index index, bool upper, std::size_t chunk) {
+  words_.push_back({lexicon_[index].roles, std::uint32_t(chunk), index, upper});
+}
+
+/// Answers how many words were added.
+std::size_t scorer::add_picture(char32_t emoji, std::size_t chunk) {
+  const auto name = lexicon_.name_of(emoji);
+  for (const entry_index index : name) add_word(index, false, chunk);
+  if (name.empty()) add_word(0, false, chunk);
+  return std::max<std::size_t>(name.size(), 1);
 }
 
 void scorer::read_words() {
   constexpr std::uint32_t maybe_name = valence_dropped | name_if_title | name_inside_sentence;
   const auto& chunks = chunks_.chunks();
   words_.clear();
-  roles_seen_ = 0;
   std::size_t uppers = 0, others = 0;
   for (std::size_t i = 0; i < chunks.size(); ++i) {
     const text::chunk& c = chunks[i];
@@ -107,18 +118,37 @@ void scorer::read_words() {
       if ((lexicon_[index].roles & maybe_name) != 0 && rules_ == rule_set::sonder &&
           is_name(i, lexicon_[index]))
         index = 0;
-      (upper ? uppers : others) += 1;
+      uppers += upper;
+      others += !upper;
       add_word(index, upper, i);
     } else if (c.kind == text::chunk_kind::placeholder) {
       add_word(0, false, i);
     } else {
-      const auto name = lexicon_.name_of(c.emoji);
-      for (const entry_index index : name) add_word(index, false, i);
-      others += name.empty() ? 1 : name.size();
-      if (name.empty()) add_word(0, false, i);
+      others += add_picture(c.emoji, i);
     }
   }
   capitals_stand_out_ = uppers > 0 && others > 0;
+}
+
+/// Notes where the few words stand that the rules begin at. Each place is written, and counted
+/// where it is one of them: no branch that is hard to foresee.
+void scorer::note_places() {
+  std::size_t ratings = 0, ends = 0;
+  const auto size = std::uint32_t(words_.size());
+  rated_at_.resize(size);
+  phrase_ends_.resize(size);
+  contrast_at_ = size;
+  for (std::uint32_t at = 0; at < size; ++at) {
+    const std::uint32_t r = roles(at);
+    // A booster that is rated counts as booster only.
+    rated_at_[ratings] = at;
+    ratings += (r & (rated | booster)) == rated;
+    phrase_ends_[ends] = at;
+    ends += (r & ends_phrase) != 0;
+    contrast_at_ = std::min(contrast_at_, (r & contrast) != 0 ? at : size);
+  }
+  rated_at_.resize(ratings);
+  phrase_ends_.resize(ends);
 }
 
 bool scorer::matches(const phrase& p, std::size_t first) const {
@@ -131,14 +161,13 @@ bool scorer::matches(const phrase& p, std::size_t first) const {
 
 void scorer::find_phrases() {
   matches_.clear();
-  if (rules_ == rule_set::vader || (roles_seen_ & ends_phrase) == 0) return;
-  for (std::size_t last = 1; last < words_.size(); ++last) {
-    if (!has(last, ends_phrase)) continue;
-    for (const phrase& p : lexicon_.phrases()) {
-      if (!p.rates || p.size > last + 1) continue;
-      const std::size_t first = last + 1 - p.size;
+  if (rules_ == rule_set::vader) return;
+  for (const std::uint32_t last : phrase_ends_) {
+    for (const phrase& p : lexicon_.phrases().subspan(lexicon_.dampening_phrases())) {
+      if (p.words[p.size - 1U] != words_[last].index || p.size > last + 1) continue;
+      const std::uint32_t first = last + 1 - p.size;
       if (!matches(p, first) || (!matches_.empty() && matches_.back().last >= first)) continue;
-      matches_.push_back({std::uint32_t(first), std::uint32_t(last), &p});
+      matches_.push_back({first, last, &p});
       break;
     }
   }
@@ -320,27 +349,30 @@ mood scorer::score(std::string_view text) {
   contributions_.clear();
   activation_ = 0;
   read_words();
+  note_places();
   find_phrases();
-  contrast_at_ = std::uint32_t(words_.size());
-  std::size_t next_phrase = 0;
-  for (std::size_t at = 0; at < words_.size(); ++at) {
-    if (next_phrase < matches_.size() && matches_[next_phrase].first == at) {
-      rate_phrase(at, *matches_[next_phrase].idiom);
-      at = matches_[next_phrase++].last;
-      continue;
+  std::size_t from = 0;  // behind the last phrase
+  auto next_phrase = matches_.cbegin();
+  const auto rate_phrases_before = [&](std::size_t end) {
+    for (; next_phrase != matches_.cend() && next_phrase->first < end; ++next_phrase) {
+      rate_phrase(next_phrase->first, *next_phrase->idiom);
+      from = next_phrase->last + std::size_t{1};
     }
-    const std::uint32_t r = roles(at);
-    if ((r & contrast) != 0 && contrast_at_ == words_.size()) contrast_at_ = std::uint32_t(at);
-    if ((r & (rated | booster)) != rated)
-      continue;  // a booster that is rated counts as booster only
-    if ((r & kind) != 0 && at + 1 < words_.size() && has(at + 1, of)) continue;
+  };
+  for (const std::uint32_t at : rated_at_) {
+    rate_phrases_before(at + std::size_t{1});
+    if (at < from) continue;
+    if (has(at, kind) && at + 1 < words_.size() && has(at + 1, of)) continue;
     rate(at);
   }
+  rate_phrases_before(words_.size());
   apply_contrast();
   const mood result = sum_up(text);
   if (text.size() > scratch_bytes_max) {
     chunks_.release_above(scratch_bytes_max);
     words_ = {};
+    rated_at_ = {};
+    phrase_ends_ = {};
     ratings_ = {};
   }
   return result;

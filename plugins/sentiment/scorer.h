@@ -56,7 +56,10 @@ class scorer {
 
   void read_words();
   void add_word(entry_index index, bool upper, std::size_t chunk);
-  entry_index look_up(const text::chunk& c) const;
+  std::size_t add_picture(char32_t emoji, std::size_t chunk);
+  void note_places();
+  [[nodiscard]] entry_index look_up(const text::chunk& c) const;
+  [[nodiscard]] entry_index look_up_irregular(const text::chunk& c, entry_index found) const;
   entry_index look_up_stretched(std::string_view folded) const;
   [[nodiscard]] bool is_name(std::size_t chunk, const entry& e) const;
   void find_phrases();
@@ -89,11 +92,12 @@ class scorer {
   rule_set rules_;
   text::chunk_list chunks_;
   std::vector<word> words_;
+  std::vector<std::uint32_t> rated_at_;     // words that have a rating
+  std::vector<std::uint32_t> phrase_ends_;  // words that an idiom may end with
   std::vector<rating> ratings_;
   std::vector<phrase_match> matches_;
   std::vector<contribution> contributions_;
   double activation_ = 0;
-  std::uint32_t roles_seen_ = 0;  // of all words
   bool capitals_stand_out_ = false;
   std::uint32_t contrast_at_ = 0;  // first "but"; words_.size() if none
 };
