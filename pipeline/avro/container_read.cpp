@@ -8,6 +8,7 @@
 #include "avro/container.h"
 #include "avro/container_header.h"
 #include "avro/wire.h"
+#include "record/number_of.h"
 
 namespace sonder {
 
@@ -208,8 +209,7 @@ result<std::size_t> container_reader::state::read(std::size_t rows_max, columns&
     }
     std::size_t used = 0;
     if (const auto e = plan->decode_first(rest, into, used)) {
-      return fail(errc::corrupt,
-                  std::to_string(records_left) + " records before its end: " + plan->describe(e));
+      return fail(errc::corrupt, number_of(records_left, "record") + " before its end: " + plan->describe(e));
     }
     rest = rest.subspan(used);
     --records_left;

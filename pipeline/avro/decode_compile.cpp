@@ -6,6 +6,7 @@
 
 #include "avro/decode_program.h"
 #include "avro/json.h"
+#include "record/number_of.h"
 
 namespace sonder {
 
@@ -443,7 +444,7 @@ class decode_compiler {
     if (w.type != avro_type::fixed) return mismatch(w, r, path);
     if (!names_match(w, r)) return other_name("fixed", w, r, path);
     if (w.size != r.size) {
-      return problem(path, "the writer's fixed has " + std::to_string(w.size) + " bytes, the reader's " + std::to_string(r.size));
+      return problem(path, "the writer's fixed has " + number_of(w.size, "byte") + ", the reader's " + std::to_string(r.size));
     }
     if (!decimals_match(w, r, path)) return;
     if (to.of->type.id == type_id::decimal128) {

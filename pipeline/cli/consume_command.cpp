@@ -16,6 +16,7 @@
 #include "cli/record_reader.h"
 #include "cli/stop_signal.h"
 #include "cli/topic_shape.h"
+#include "record/number_of.h"
 
 namespace sonder::cli {
 namespace {
@@ -67,8 +68,7 @@ class json_lines_sink final : public record_sink {
   status finish() override {
     SONDER_TRY(pause());
     if (printer_.unreadable() == 0) return {};
-    return fail(errc::corrupt, std::to_string(printer_.unreadable()) +
-                                   " records could not be read; each line says why");
+    return fail(errc::corrupt, number_of(printer_.unreadable(), "record") + " could not be read; each line says why");
   }
 
  private:
@@ -178,9 +178,8 @@ class reading {
     const auto config = from_.describe(topic_);
     if (!config) return tl::unexpected(config.error());
     if (options_.partition >= config->partitions)
-      return fail(errc::not_found, "topic \"" + topic_ + "\" has " +
-                                       std::to_string(config->partitions) +
-                                       " partitions; --partition counts from 0");
+      return fail(errc::not_found,
+                  "topic \"" + topic_ + "\" has " + number_of(config->partitions, "partition") + "; --partition counts from 0");
     for (std::int32_t p = 0; p < config->partitions; ++p) {
       if (options_.partition >= 0 && p != options_.partition) continue;
       const auto range = from_.offsets(topic_, p);

@@ -3,6 +3,8 @@
 #include <istream>
 #include <streambuf>
 
+#include "record/number_of.h"
+
 namespace sonder::cli {
 namespace {
 
@@ -93,9 +95,8 @@ result<bool> csv_reader::next(std::vector<std::string>& cells) {
   }
   if (cells_first_ == 0) cells_first_ = cells.size();
   if (cells.size() != cells_first_)
-    return fail(errc::invalid,
-                "line " + std::to_string(record_line_) + ": " + std::to_string(cells.size()) +
-                    " cells where the first line has " + std::to_string(cells_first_));
+    return fail(errc::invalid, "line " + std::to_string(record_line_) + ": " + number_of(cells.size(), "cell") +
+                                   " where the first line has " + std::to_string(cells_first_));
   return true;
 }
 

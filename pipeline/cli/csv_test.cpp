@@ -55,7 +55,7 @@ TEST(Csv, HasNoRecordsInNothing) {
 }
 
 TEST(Csv, SaysOnWhichLineItBreaks) {
-  EXPECT_EQ(refusal("a,b\n1\n"), "line 2: 1 cells where the first line has 2");
+  EXPECT_EQ(refusal("a,b\n1\n"), "line 2: 1 cell where the first line has 2");
   EXPECT_EQ(refusal("a\n\"x\"y\n"),
             "line 2: text after a closing quote; a quote inside a quoted cell is written twice");
   EXPECT_EQ(

@@ -8,6 +8,7 @@
 #include "cli/place.h"
 #include "flow/graph.h"
 #include "flow/reset_plan.h"
+#include "record/number_of.h"
 
 namespace sonder::cli {
 namespace {
@@ -81,7 +82,7 @@ void print_json(const graph& flow, const reset_plan& plan, const group_state& wh
 
 /// A worker that is there is named before anything is worked out.
 int refuse_workers(const group_state& who, const std::string& group) {
-  std::string text = "group \"" + group + "\" has " + std::to_string(who.members.size()) + " workers";
+  std::string text = "group \"" + group + "\" has " + number_of(who.members.size(), "worker");
   const char* between = ": ";
   for (const auto& one : who.members) {
     text += between + one.client + " at " + one.host;

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "flow/dead_letter_seal.h"
+#include "record/number_of.h"
 
 namespace sonder::cli {
 
@@ -40,7 +41,7 @@ std::vector<diagnostic> short_secrets(const flow_options& flow) {
   }
   if (bytes >= dead_letter_seal::secret_bytes_min) return {};
   return {{diagnostic::severity::error, secret.at,
-           "secret \"" + name + "\": has " + std::to_string(bytes) + " bytes, and a quarantine key needs at least " +
+           "secret \"" + name + "\": has " + number_of(bytes, "byte") + ", and a quarantine key needs at least " +
                std::to_string(dead_letter_seal::secret_bytes_min) + "; make one, for example with: head -c 32 /dev/urandom > FILE"}};
 }
 

@@ -13,6 +13,7 @@
 #include "flow/topic_watch.h"
 #include "flow/worker_metrics.h"
 #include "observe/log.h"
+#include "record/number_of.h"
 
 namespace sonder {
 
@@ -230,7 +231,7 @@ void coordinator::tell_readiness() {
   std::string now;
   if (!assigned_ || !waiting_.empty()) now = member_->waits_for();
   if (now.empty() && !assigned_) now = "its group's assignment";
-  if (now.empty() && !waiting_.empty()) now = "state of " + std::to_string(waiting_.size()) + " tasks";
+  if (now.empty() && !waiting_.empty()) now = "state of " + number_of(waiting_.size(), "task");
   if (now.empty()) now = delay();
   if (now.empty()) now = unanswered_;
   if (now.empty() && context_.patience != nullptr) now = context_.patience->waits_for();

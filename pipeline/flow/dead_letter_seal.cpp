@@ -4,6 +4,8 @@
 
 #include <cstring>
 
+#include "record/number_of.h"
+
 namespace sonder {
 
 namespace {
@@ -27,7 +29,7 @@ bool take_part(bytes_view& from, bytes_view& part) {
 
 result<std::unique_ptr<const dead_letter_seal>> dead_letter_seal::make(std::string_view secret) {
   if (secret.size() < secret_bytes_min) {
-    return fail(errc::invalid, "the quarantine key has " + std::to_string(secret.size()) + " bytes, and needs at least " +
+    return fail(errc::invalid, "the quarantine key has " + number_of(secret.size(), "byte") + ", and needs at least " +
                                    std::to_string(secret_bytes_min) + "; make one, for example with: head -c 32 /dev/urandom > FILE");
   }
   if (sodium_init() < 0) return fail(errc::unavailable, "libsodium cannot be used on this machine: it has no source of randomness");

@@ -389,6 +389,10 @@ INSTANTIATE_TEST_SUITE_P(
             [](quick& q) { q.journal = "subject: subject_id, event_time: at, partitions: 8"; },
             "3:84: topic \"journal\" has 8 partitions, \"consent\" has 4: tasks need the same "
             "number of each source; recreate one, or add \"rekey: true\" where a topic of events should go through an internal topic"},
+        graph_mistake{"OneOfAThingIsNamedInTheSingular",
+                      [](quick& q) { q.journal = "subject: subject_id, event_time: at, partitions: 1"; },
+                      "3:84: topic \"journal\" has 1 partition, \"consent\" has 4: tasks need the same "
+                      "number of each source; recreate one, or add \"rekey: true\" where a topic of events should go through an internal topic"},
         graph_mistake{
             "UnknownSubject",
             [](quick& q) { q.journal = "subject: subject, event_time: at, partitions: 4"; },

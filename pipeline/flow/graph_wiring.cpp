@@ -5,6 +5,7 @@
 #include "flow/graph_parts.h"
 #include "log/internal_names.h"
 #include "plugin/config_schema.h"
+#include "record/number_of.h"
 
 namespace sonder {
 namespace {
@@ -708,9 +709,8 @@ class part_wiring {
       if (s.rekey >= 0) s.topic.partitions = flow_.partitions;
       if (s.topic.partitions == first.partitions) continue;
       parts_.report(place_of(s.topic, "partitions"),
-                    "topic " + quoted(s.topic.name) + " has " + std::to_string(s.topic.partitions) +
-                        " partitions, " + quoted(first.name) + " has " +
-                        std::to_string(first.partitions) +
+                    "topic " + quoted(s.topic.name) + " has " + number_of(s.topic.partitions, "partition") + ", " + quoted(first.name) +
+                        " has " + std::to_string(first.partitions) +
                         ": tasks need the same number of each source; recreate one, or add \"rekey: true\" "
                         "where a topic of events should go through an internal topic");
     }

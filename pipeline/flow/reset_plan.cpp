@@ -7,6 +7,7 @@
 
 #include "avro/json_time.h"
 #include "flow/store_names.h"
+#include "record/number_of.h"
 
 namespace sonder {
 namespace {
@@ -118,7 +119,7 @@ class planner {
                                        "; those follow the event topics and are not placed by hand");
       }
       if (place.partition >= found->of.partitions) {
-        return fail(errc::invalid, "--to " + place.topic + ": has " + std::to_string(found->of.partitions) + " partitions, no partition " +
+        return fail(errc::invalid, "--to " + place.topic + ": has " + number_of(found->of.partitions, "partition") + ", no partition " +
                                        std::to_string(place.partition));
       }
       const auto& range = found->ranges[static_cast<std::size_t>(place.partition)];
@@ -251,12 +252,12 @@ class planner {
     }
     // Compaction moves no first offset, so that of a table what is gone is gone by retention as well.
     if (gone > 0) {
-      plan_.notes.push_back("retention has removed " + std::to_string(gone) + " offsets of topic " + in_quotes(input.of.topic) +
+      plan_.notes.push_back("retention has removed " + number_of(gone, "offset") + " of topic " + in_quotes(input.of.topic) +
                             ": state that came from those does not come back");
     }
     if (!kept.empty()) {
-      plan_.notes.push_back("topic " + in_quotes(input.of.topic) + " is not read again from its beginning in " + std::to_string(kept.size()) +
-                            " partitions: state that came from what lies before does not come back");
+      plan_.notes.push_back("topic " + in_quotes(input.of.topic) + " is not read again from its beginning in " +
+                            number_of(kept.size(), "partition") + ": state that came from what lies before does not come back");
     }
   }
 

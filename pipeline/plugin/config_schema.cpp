@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "plugin/strict_json.h"
+#include "record/number_of.h"
 
 namespace sonder {
 namespace {
@@ -414,10 +415,10 @@ class checker {
 
   void check_array_value(const node& schema, ordered_json& value, const std::string& at) {
     if (schema.items_min && value.size() < *schema.items_min) {
-      report(at, "wants at least " + std::to_string(*schema.items_min) + " entries");
+      report(at, "wants at least " + number_of(*schema.items_min, "entry", "entries"));
     }
     if (schema.items_max && value.size() > *schema.items_max) {
-      report(at, "wants at most " + std::to_string(*schema.items_max) + " entries");
+      report(at, "wants at most " + number_of(*schema.items_max, "entry", "entries"));
     }
     if (schema.unique) check_unique(value, at);
     if (!schema.items) return;
@@ -442,10 +443,10 @@ class checker {
 
   void check_string(const node& schema, const std::string& value, const std::string& at) {
     if (schema.length_min && characters(value) < *schema.length_min) {
-      report(at, "wants at least " + std::to_string(*schema.length_min) + " characters");
+      report(at, "wants at least " + number_of(*schema.length_min, "character"));
     }
     if (schema.length_max && characters(value) > *schema.length_max) {
-      report(at, "wants at most " + std::to_string(*schema.length_max) + " characters");
+      report(at, "wants at most " + number_of(*schema.length_max, "character"));
     }
     if (schema.pattern && !RE2::PartialMatch(value, *schema.pattern)) {
       report(at, "does not match the pattern " + ordered_json(schema.pattern->pattern()).dump());

@@ -197,7 +197,7 @@ INSTANTIATE_TEST_SUITE_P(
         wrong_config{"unknown_key_option", R"({"key":{"form":"text","seperator":"|"}})",
                      "/key/seperator: no such property; did you mean \"separator\"?"},
         wrong_config{"empty_separator", R"({"key":{"form":"text","separator":""}})",
-                     "/key/separator: wants at least 1 characters"},
+                     "/key/separator: wants at least 1 character"},
         wrong_config{"text_without_separator", R"({"key":{"form":"text"}})",
                      R"(key: form "text" needs "separator")"},
         wrong_config{"separator_without_text", R"({"key":{"separator":"|"}})",

@@ -399,7 +399,7 @@ sinks:
         more = ["--set", f"secrets.seal.file={secret}", "--set", "quarantine_key=seal"]
         done = self.place.run("validate", ROOT / "config/quickstart.yaml", *more, expect=1)
         self.assertEqual([line for line in done.stdout.splitlines() if ": warning: " not in line], [
-            '--set secrets.seal.file: secret "seal": has 1 bytes, and a quarantine key needs at least 16; make one, for example with: '
+            '--set secrets.seal.file: secret "seal": has 1 byte, and a quarantine key needs at least 16; make one, for example with: '
             "head -c 32 /dev/urandom > FILE"])
 
     def test_a_secret_that_everybody_may_read_is_warned_of(self):

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "record/number_of.h"
+
 namespace sonder::embedded {
 namespace {
 
@@ -157,8 +159,7 @@ result<topic_ptr> rocks_log::find_topic(std::string_view name) {
 result<topic_ptr> rocks_log::find_partition(std::string_view name, std::int32_t partition) {
   auto topic = find_topic(name);
   if (topic && (partition < 0 || partition >= (*topic)->config.partitions)) {
-    return fail(errc::invalid, partition_name(name, partition) + ": the topic has " +
-                                   std::to_string((*topic)->config.partitions) + " partitions");
+    return fail(errc::invalid, partition_name(name, partition) + ": the topic has " + number_of((*topic)->config.partitions, "partition"));
   }
   return topic;
 }

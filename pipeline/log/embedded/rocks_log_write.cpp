@@ -5,6 +5,7 @@
 
 #include "log/embedded/data_folder.h"
 #include "log/embedded/rocks_log.h"
+#include "record/number_of.h"
 
 namespace sonder::embedded {
 namespace {
@@ -46,10 +47,8 @@ status check_name(std::string_view kind, std::string_view name) {
   };
   if (name.empty() || name.size() > embedded_limits::name_bytes_max || name == "." ||
       name == ".." || !std::all_of(name.begin(), name.end(), allowed)) {
-    return fail(errc::invalid, std::string(kind) + " name: has " + std::to_string(name.size()) +
-                                   " characters; 1 to " +
-                                   std::to_string(embedded_limits::name_bytes_max) +
-                                   " of a-z A-Z 0-9 . _ - are allowed");
+    return fail(errc::invalid, std::string(kind) + " name: has " + number_of(name.size(), "character") + "; 1 to " +
+                                   std::to_string(embedded_limits::name_bytes_max) + " of a-z A-Z 0-9 . _ - are allowed");
   }
   return {};
 }

@@ -9,6 +9,7 @@
 
 #include "log/kafka/group_reset.h"
 #include "log/kafka/local_state.h"
+#include "record/number_of.h"
 
 namespace sonder::kafka {
 namespace {
@@ -158,7 +159,7 @@ status group_admin::check_empty(std::string_view group) {
   const auto now = describe(group);
   if (!now) return tl::unexpected<error>(now.error());
   if (now->members.empty()) return {};
-  std::string text = "group " + in_quotes(group) + " has " + std::to_string(now->members.size()) + " workers";
+  std::string text = "group " + in_quotes(group) + " has " + number_of(now->members.size(), "worker");
   const char* between = ": ";
   for (const auto& one : now->members) {
     text += between + in_quotes(one.client) + " at " + one.host;

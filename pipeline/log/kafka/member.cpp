@@ -19,6 +19,7 @@
 #include "log/kafka/placement.h"
 #include "log/kafka/properties.h"
 #include "log/kafka/topic_list.h"
+#include "record/number_of.h"
 
 namespace sonder::kafka {
 namespace {
@@ -267,9 +268,9 @@ status kafka_member::check_topics() {
     }
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) return client_->fail(code, "topic " + in_quotes(name));
     if (partitions == request_.partitions) continue;
-    return fail(errc::invalid, "topic " + in_quotes(name) + " has " + std::to_string(partitions) + " partitions, " + place() + " has " +
-                                   std::to_string(request_.partitions) +
-                                   " tasks: each is one partition of every source; recreate the topic with as many, or add `rekey:`");
+    return fail(errc::invalid, "topic " + in_quotes(name) + " has " + number_of(partitions, "partition") + ", " + place() + " has " +
+                                   number_of(request_.partitions, "task") +
+                                   ": each is one partition of every source; recreate the topic with as many, or add `rekey:`");
   }
   return {};
 }
@@ -365,8 +366,8 @@ void kafka_member::tell_strangers(std::span<const member_view> members) {
   strangers_.store(static_cast<std::int64_t>(strangers.size()), std::memory_order_relaxed);
   for (const auto& one : strangers) {
     say(line_warning, "client " + in_quotes(one.client) + " is in it and no worker of a flow; it has been given " +
-                          std::to_string(one.tasks.size()) + " of " + std::to_string(request_.partitions) +
-                          " tasks, which nobody processes now: stop it, or give it a group of its own");
+                          std::to_string(one.tasks.size()) + " of " + number_of(request_.partitions, "task") +
+                          ", which nobody processes now: stop it, or give it a group of its own");
   }
 }
 
@@ -374,8 +375,7 @@ bool kafka_member::place_standbys(std::span<const member_view> members, std::str
   const auto copies = standby_tasks(members, own, request_.partitions, options_.standby_replicas);
   if (!copies) return false;
   restorer_->follow(*copies);
-  say(line_notice, "keeps standby copies of " + std::to_string(copies->size()) + " tasks of the other " + std::to_string(members.size() - 1) +
-                       " workers");
+  say(line_notice, "keeps standby copies of " + number_of(copies->size(), "task") + " of " + number_of(members.size() - 1, "other worker"));
   return true;
 }
 
@@ -459,7 +459,7 @@ result<group_event> kafka_member::take_assigned(const rd_kafka_topic_partition_l
   event.what = group_event::kind::assigned;
   event.partitions = *tasks;
   event.why = (generation > 0 ? "generation " + std::to_string(generation) + ": " : std::string()) + std::to_string(tasks->size()) +
-              " of " + std::to_string(request_.partitions) + " tasks";
+              " of " + number_of(request_.partitions, "task");
   tasks_ = std::move(*tasks);
   standing_ = standing::holding;
   told_lost_ = false;
@@ -494,8 +494,8 @@ result<std::vector<std::int32_t>> kafka_member::tasks_of(const rd_kafka_topic_pa
   for (int i = 0; i < partitions->cnt; ++i) {
     const auto& p = partitions->elems[i];
     if (p.partition >= request_.partitions) {
-      return fail(errc::invalid, "topic " + in_quotes(p.topic) + " has more than " + std::to_string(request_.partitions) +
-                                     " partitions now: keys have moved to other partitions than their state; stop the workers and "
+      return fail(errc::invalid, "topic " + in_quotes(p.topic) + " has more than " + number_of(request_.partitions, "partition") +
+                                     " now: keys have moved to other partitions than their state; stop the workers and "
                                      "move the flow to new topics, or rename it to start with empty state");
     }
     owned[p.topic].insert(p.partition);

@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "log/record_walk.h"
+#include "record/number_of.h"
 
 namespace sonder::kafka {
 namespace {
@@ -311,8 +312,7 @@ status producer::flush(deadline until) {
     for (auto& [partition, given] : lanes_) given = {};
     return {};
   }
-  return client_->fail(code, "waiting for " + std::to_string(rd_kafka_outq_len(client_->get())) +
-                                 " records to be written");
+  return client_->fail(code, "waiting for " + sonder::number_of(rd_kafka_outq_len(client_->get()), "record") + " to be written");
 }
 
 void producer::forget() {

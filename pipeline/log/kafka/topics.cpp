@@ -8,6 +8,8 @@
 #include <memory>
 #include <thread>
 
+#include "record/number_of.h"
+
 namespace sonder::kafka {
 namespace {
 
@@ -102,9 +104,8 @@ status topics::create(const topic_config& topic) {
       continue;
     }
     if (!options_.create_topics) {
-      return fail(errc::not_found, place(topic.name) + " does not exist; make it with " +
-                                       std::to_string(topic.partitions) +
-                                       " partitions, or set log.create_topics");
+      return fail(errc::not_found, place(topic.name) + " does not exist; make it with " + number_of(topic.partitions, "partition") +
+                                       ", or set log.create_topics");
     }
     auto made = make(topic);
     if (made) {
@@ -189,8 +190,7 @@ status topics::check_partition(std::string_view topic, std::int32_t partition) {
   const auto count = partitions_of(topic);
   if (!count) return tl::unexpected(count.error());
   if (partition >= 0 && partition < *count) return {};
-  return fail(errc::invalid, place(topic) + " has " + std::to_string(*count) +
-                                 " partitions, no partition " + std::to_string(partition));
+  return fail(errc::invalid, place(topic) + " has " + number_of(*count, "partition") + ", no partition " + std::to_string(partition));
 }
 
 result<std::vector<topics::found_topic>> topics::look_up(const std::string* only, int at_most_ms) {
