@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -176,7 +177,8 @@ struct confluent_registry::parts {
   std::unordered_map<std::string, std::int32_t> ids;            // by full JSON
   std::unordered_map<std::string, std::int32_t> under;          // subject, line end, full JSON
   std::unordered_map<std::string, std::int32_t> id_of_version;  // subject, line end, number
-  std::unordered_map<std::string, std::vector<std::pair<std::int32_t, schema_ptr>>> last_versions;
+  enum class unreadable { refused, null };
+  std::map<std::pair<std::string, unreadable>, std::vector<std::pair<std::int32_t, schema_ptr>>> last_versions;
   refusals refused;
 
   [[nodiscard]] clock::time_point now() const { return options.now ? options.now() : clock::now(); }
@@ -214,8 +216,10 @@ struct confluent_registry::parts {
                            const std::string& full_json, clock::time_point until);
   tl::unexpected<error> incompatible(const std::string& subject, const schema& of, const reply& got,
                                      clock::time_point until);
-  result<std::vector<std::pair<std::int32_t, schema_ptr>>> versions_of(const std::string& subject,
-                                                                       clock::time_point until);
+  result<std::vector<std::pair<std::int32_t, schema_ptr>>> versions_of(const std::string& subject, clock::time_point until,
+                                                                       unreadable ones = unreadable::refused);
+  /// The same, or what the registry told this process last, while it is silent.
+  result<std::vector<std::pair<std::int32_t, schema_ptr>>> versions_or_last(std::string subject, unreadable ones);
 
   std::optional<error> refusal(const std::string& key) const {
     const std::lock_guard lock(mutex);
@@ -521,8 +525,8 @@ result<std::int32_t> confluent_registry::parts::add(const std::string& subject, 
                                  "normalisation switched on there?");
 }
 
-result<std::vector<std::pair<std::int32_t, schema_ptr>>> confluent_registry::parts::versions_of(
-    const std::string& subject, clock::time_point until) {
+result<std::vector<std::pair<std::int32_t, schema_ptr>>> confluent_registry::parts::versions_of(const std::string& subject,
+                                                                                                clock::time_point until, unreadable ones) {
   auto numbers = version_numbers(subject, until);
   if (!numbers) return tl::unexpected(numbers.error());
   std::vector<std::pair<std::int32_t, schema_ptr>> found;
@@ -531,6 +535,7 @@ result<std::vector<std::pair<std::int32_t, schema_ptr>>> confluent_registry::par
     if (!id && id.error().code == errc::not_found) continue;  // deleted meanwhile
     if (!id) return tl::unexpected(id.error());
     auto of = schema_of(*id, until);
+    if (!of && of.error().code == errc::unsupported && ones == unreadable::null) of = schema_ptr();
     if (!of) return tl::unexpected(of.error());
     found.emplace_back(*id, *std::move(of));
   }
@@ -610,19 +615,25 @@ result<schema_ptr> confluent_registry::by_id(std::int32_t id) {
   return parts_->schema_of(id, parts_->deadline());
 }
 
-result<std::vector<std::pair<std::int32_t, schema_ptr>>> confluent_registry::versions(
-    std::string_view subject) {
-  auto& p = *parts_;
-  std::string name(subject);
-  auto told = p.versions_of(name, p.deadline());
-  const std::lock_guard lock(p.mutex);
+result<std::vector<std::pair<std::int32_t, schema_ptr>>> confluent_registry::parts::versions_or_last(std::string subject, unreadable ones) {
+  auto told = versions_of(subject, deadline(), ones);
+  auto of = std::make_pair(std::move(subject), ones);
+  const std::lock_guard lock(mutex);
   if (told) {
-    if (p.last_versions.size() < schemas_known_max) p.last_versions.insert_or_assign(std::move(name), *told);
+    if (last_versions.size() < schemas_known_max) last_versions.insert_or_assign(std::move(of), *told);
     return told;
   }
-  const auto last = p.last_versions.find(name);
-  if (told.error().code != errc::unavailable || last == p.last_versions.end()) return told;
+  const auto last = last_versions.find(of);
+  if (told.error().code != errc::unavailable || last == last_versions.end()) return told;
   return last->second;
+}
+
+result<std::vector<std::pair<std::int32_t, schema_ptr>>> confluent_registry::versions(std::string_view subject) {
+  return parts_->versions_or_last(std::string(subject), parts::unreadable::refused);
+}
+
+result<std::vector<std::pair<std::int32_t, schema_ptr>>> confluent_registry::versions_and_unreadable(std::string_view subject) {
+  return parts_->versions_or_last(std::string(subject), parts::unreadable::null);
 }
 
 result<std::vector<std::string>> confluent_registry::subjects() {

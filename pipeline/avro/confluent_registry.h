@@ -71,6 +71,8 @@ class confluent_registry final : public schema_registry {
   /// While the registry is silent, what it told this process last.
   [[nodiscard]] result<std::vector<std::pair<std::int32_t, schema_ptr>>> versions(
       std::string_view subject) override;
+  /// As above.
+  [[nodiscard]] result<std::vector<std::pair<std::int32_t, schema_ptr>>> versions_and_unreadable(std::string_view subject) override;
   [[nodiscard]] result<std::vector<std::string>> subjects() override;
 
   /// Whether the registry would take the schema as the subject's next version: its reasons against,

@@ -199,6 +199,22 @@ TEST_F(ConfluentRegistry, AddsNothingWhereItMayNotAndSaysTheNextStep) {
   EXPECT_TRUE(client->register_schema("s", *of));
 }
 
+TEST_F(ConfluentRegistry, ListsVersionsWithoutThoseThatCannotBeReadOnlyWhereItIsAskedTo) {
+  const auto lost = registry_.add("s", R"({"type":"record","name":"r","fields":[{"name":"v","type":["null","r"]}]})");
+  const auto kept = registry_.add("s", labelled);
+  const auto client = open();
+  EXPECT_EQ(client->versions("s").error().code, errc::unsupported);
+  const auto all = client->versions_and_unreadable("s");
+  ASSERT_TRUE(all) << all.error().message;
+  ASSERT_THAT(*all, SizeIs(2));
+  EXPECT_EQ(all->front(), std::make_pair(lost, schema_ptr()));
+  EXPECT_EQ(all->back().first, kept);
+  EXPECT_EQ(to_json(*all->back().second), to_json(*schema_of(labelled)));
+  answers({503, "", {}});
+  EXPECT_EQ(*client->versions_and_unreadable("s"), *all) << "what it told last";
+  EXPECT_EQ(client->versions("s").error().code, errc::unavailable);
+}
+
 TEST_F(ConfluentRegistry, BelievesForAWhileThatAnIdIsUnknown) {
   const auto client = open();
   EXPECT_EQ(client->by_id(1).error().code, errc::not_found);

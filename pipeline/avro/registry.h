@@ -40,6 +40,10 @@ class schema_registry {
   /// registered.
   [[nodiscard]] virtual result<std::vector<std::pair<std::int32_t, schema_ptr>>> versions(
       std::string_view subject) = 0;
+  /// The same, with a null for each schema that is there and cannot be read, where `versions` says `unsupported`.
+  [[nodiscard]] virtual result<std::vector<std::pair<std::int32_t, schema_ptr>>> versions_and_unreadable(std::string_view subject) {
+    return versions(subject);
+  }
   [[nodiscard]] virtual result<std::vector<std::string>> subjects() = 0;
   /// Whether `by_id` answers `not_found` because nobody has answered for too long, not because there is none.
   [[nodiscard]] virtual bool given_up(std::int32_t /*id*/) const { return false; }

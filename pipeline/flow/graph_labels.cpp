@@ -595,9 +595,29 @@ std::string more_of(const label& known, const label& said) {
          "; the flow's schema permits more";
 }
 
+using registered_versions = std::vector<std::pair<std::int32_t, schema_ptr>>;
+
+/// The newest schema that cannot be read and has none after it that labels a field of these names; nothing if there is none.
+std::optional<std::int32_t> unreadable_label(const std::vector<std::string>& names, const registered_versions& versions) {
+  for (auto version = versions.rbegin(); version != versions.rend(); ++version) {
+    if (version->second == nullptr) return version->first;
+    for (const auto& name : names) {
+      const auto known = registered_label(*version->second, name);
+      if (!known || *known) return std::nullopt;  // one that is no label is refused for itself
+    }
+  }
+  return std::nullopt;
+}
+
+tl::unexpected<error> refuse_registered(const source_node& source, const schema_field& f, std::int32_t id, const std::string& why) {
+  return fail(errc::invalid, to_string(place_of(source.topic, "schema")) + ": topic \"" + source.topic.name + "\": field \"" + f.name +
+                                 "\": schema " + std::to_string(id) + " of the registry " + why);
+}
+
 }  // namespace
 
-status check_registered_labels(const source_node& source, const std::vector<std::pair<std::int32_t, schema_ptr>>& versions) {
+status check_registered_labels(const source_node& source, const registered_versions& versions) {
+  const auto subject = "\"" + source.topic.topic + "-value\"";
   for (const auto& f : source.schema_of->fields) {
     const auto said = label_of_field(f);
     if (!said) return tl::unexpected(said.error());
@@ -605,15 +625,21 @@ status check_registered_labels(const source_node& source, const std::vector<std:
     names.insert(names.begin(), f.name);
     for (const auto& name : names) {
       for (auto version = versions.rbegin(); version != versions.rend(); ++version) {
+        if (version->second == nullptr) continue;
         const auto known = registered_label(*version->second, name);
         if (known && !*known) continue;
         if (known && at_most(**known, *said)) break;
-        const auto why = known ? more_of(**known, *said) : known.error().message;
-        return fail(errc::invalid, to_string(place_of(source.topic, "schema")) + ": topic \"" + source.topic.name + "\": field \"" + f.name +
-                                       "\": schema " + std::to_string(version->first) + " of the registry " + why +
-                                       "; give the field that label, or register the schema under subject \"" + source.topic.topic +
-                                       "-value\" first if it is the registry that is behind");
+        return refuse_registered(source, f, version->first,
+                                 (known ? more_of(**known, *said) : known.error().message) +
+                                     "; give the field that label, or register the schema under subject " + subject +
+                                     " first if it is the registry that is behind");
       }
+    }
+    if (at_most(label{}, *said)) continue;
+    if (const auto id = unreadable_label(names, versions)) {
+      return refuse_registered(source, f, *id,
+                               "cannot be read, so that its label is not known; register the flow's schema under subject " + subject +
+                                   " first, or delete that version there");
     }
   }
   return {};

@@ -517,18 +517,38 @@ TEST(Labels, ASchemaMayNotNameMoreRecipientsThanWhatArrives) {
             "3:15: field \"id\" of copy.avsc permits recipients: coach, insurer; what reaches it permits only: coach");
 }
 
-/// What is said of a source with a field `id` labelled `own`, where the registry labels it `registered`.
-std::string against_registered(const std::string& own, const std::string& registered) {
-  const auto schema_with = [](const std::string& label) {
-    return *parse_schema(R"({"type": "record", "name": "note", "fields": [{"name": "id", "type": "string", "sonder.privacy": )" + label + "}]}");
-  };
+schema_ptr schema_with(const std::string& label) {
+  return *parse_schema(R"({"type": "record", "name": "note", "fields": [{"name": "id", "type": "string")" +
+                       (label.empty() ? label : R"(, "sonder.privacy": )" + label) + "}]}");
+}
+
+/// What is said of a source with a field `id` labelled `own`, where the registry has these versions.
+std::string against_versions(const std::string& own, const std::vector<std::pair<std::int32_t, schema_ptr>>& versions) {
   source_node source;
   source.topic.name = "note";
   source.topic.topic = "app.note";
   source.topic.where["schema"] = {"flow.yaml", 2, 25};
   source.schema_of = schema_with(own);
-  const auto checked = check_registered_labels(source, {{7, schema_with(registered)}});
+  const auto checked = check_registered_labels(source, versions);
   return checked ? "" : checked.error().message;
+}
+
+std::string against_registered(const std::string& own, const std::string& registered) {
+  return against_versions(own, {{7, schema_with(registered)}});
+}
+
+TEST(Labels, ARegisteredSchemaThatCannotBeReadMayHaveLabelledWhatNoLaterOneDoes) {
+  const std::string any = R"({"categories": ["pseudonym"]})";
+  const auto refusal = [](const char* id) {
+    return std::string("flow.yaml:2:25: topic \"note\": field \"id\": schema ") + id +
+           " of the registry cannot be read, so that its label is not known; register the flow's schema under subject \"app.note-value\" "
+           "first, or delete that version there";
+  };
+  EXPECT_EQ(against_versions(any, {{7, nullptr}}), refusal("7"));
+  EXPECT_EQ(against_versions(any, {{7, schema_with(any)}, {8, nullptr}}), refusal("8"));
+  EXPECT_EQ(against_versions(any, {{7, nullptr}, {8, schema_with("")}}), refusal("7")) << "one without a label settles nothing";
+  EXPECT_EQ(against_versions(any, {{7, nullptr}, {8, schema_with(any)}}), "");
+  EXPECT_EQ(against_versions("", {{7, nullptr}}), "") << "a field without a label counts as everything already";
 }
 
 TEST(Labels, ASourceMayNotPermitMoreThanItsRegisteredSchema) {

@@ -41,6 +41,9 @@ class patient_registry final : public schema_registry {
   [[nodiscard]] result<std::vector<std::pair<std::int32_t, schema_ptr>>> versions(std::string_view subject) override {
     return behind_.versions(subject);
   }
+  [[nodiscard]] result<std::vector<std::pair<std::int32_t, schema_ptr>>> versions_and_unreadable(std::string_view subject) override {
+    return behind_.versions_and_unreadable(subject);
+  }
   [[nodiscard]] result<std::vector<std::string>> subjects() override { return behind_.subjects(); }
   [[nodiscard]] registry_figures figures() const override { return behind_.figures(); }
   [[nodiscard]] bool given_up(std::int32_t id) const override;

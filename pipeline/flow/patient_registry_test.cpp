@@ -170,8 +170,11 @@ class WorkerWithoutRegistry : public testing::Test {
     if (asked.path.starts_with("/schemas/ids/")) {
       const auto id = std::stoul(asked.path.substr(13));
       if (id >= 1 && id <= texts.size()) return told({{"schema", texts[id - 1]}});
+      if (id == recursive_id) return told({{"schema", recursive}});
       return {404, R"({"error_code":40403,"message":"none"})", {}};
     }
+    if (holds_recursive && asked.path.ends_with("/events-value/versions") && asked.method == "GET") return told({1});
+    if (asked.path.ends_with("/events-value/versions/1")) return told({{"id", recursive_id}, {"schema", recursive}});
     if (asked.method == "GET") return {404, R"({"error_code":40401,"message":"none"})", {}};
     const auto text = json::parse(asked.body)["schema"].get<std::string>();
     const auto found = std::find(texts.begin(), texts.end(), text);
@@ -217,8 +220,12 @@ class WorkerWithoutRegistry : public testing::Test {
     give(1, "e3");
   }
 
+  static constexpr unsigned long recursive_id = 99;
+  static constexpr auto recursive = R"({"type":"record","name":"event","fields":[{"name":"more","type":["null","event"]}]})";
+
   std::mutex mutex;
   bool down = false;                // guarded by mutex
+  bool holds_recursive = false;     // as the first version for the events' topic; set before the run
   std::vector<std::string> texts;   // guarded by mutex; index + 1 = id
   test::registry_server server;
   std::unique_ptr<confluent_registry> registry;
@@ -307,6 +314,16 @@ TEST_F(WorkerWithoutRegistry, StopsAndGoesOnFromThereWhenItIsStartedAgain) {
   const auto ended = run(400ms, true);
   ASSERT_TRUE(ended) << ended.error().message;
   EXPECT_THAT(rig.raw("out", 0), SizeIs(3));
+}
+
+TEST_F(WorkerWithoutRegistry, IsNotStartedWhereASchemaThatCannotBeReadMayLabelMore) {
+  holds_recursive = true;
+  const auto refused = run(1s, true);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, errc::invalid);
+  EXPECT_THAT(refused.error().message,
+              HasSubstr("topic \"events\": field \"event_id\": schema 99 of the registry cannot be read, so that its "
+                        "label is not known; register the flow's schema under subject \"events-value\" first"));
 }
 
 TEST_F(WorkerWithoutRegistry, MayBeForbiddenToAddSchemas) {

@@ -49,12 +49,9 @@ status register_schemas(const graph& flow, schema_registry& schemas) {
     if (source.topic.bare) continue;
     const auto& named = source.rekey < 0 ? source : flow.rekeys[static_cast<std::size_t>(source.rekey)].raw;
     const auto subject = named.topic.topic + "-value";
-    const auto known = schemas.versions(subject);
-    if (known) {
-      SONDER_TRY(check_registered_labels(named, *known));
-    } else if (known.error().code != errc::unsupported) {  // one that cannot be read tells nothing
-      return tl::unexpected(known.error());
-    }
+    const auto known = schemas.versions_and_unreadable(subject);
+    if (!known) return tl::unexpected(known.error());
+    SONDER_TRY(check_registered_labels(named, *known));
     auto id = schemas.register_schema(subject, *source.schema_of);
     if (!id) return tl::unexpected(id.error());
   }
