@@ -135,6 +135,12 @@ std::int64_t global_table::end() const {
   return sequence_;
 }
 
+std::int64_t global_table::end(std::vector<std::int64_t>& reached) const {
+  std::shared_lock lock(mutex_);
+  reached = next_;
+  return sequence_;
+}
+
 void global_table::fetch(std::int64_t from, const fetch_limits& limits, record_block& into, std::vector<place>& places) const {
   into.clear();
   places.clear();

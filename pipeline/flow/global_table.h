@@ -65,6 +65,9 @@ class global_table {
   [[nodiscard]] bool reaches(const std::vector<std::int64_t>& ends) const;
   /// One past the newest sequence number.
   [[nodiscard]] std::int64_t end() const;
+  /// The same; `reached` becomes what who has had everything before it has had of the topic: per partition, one past the last offset.
+  /// Removals that are not kept, since there was nothing to remove, are among it.
+  [[nodiscard]] std::int64_t end(std::vector<std::int64_t>& reached) const;
   /// Memory that it takes, of `memory_max`.
   [[nodiscard]] std::size_t bytes() const;
 

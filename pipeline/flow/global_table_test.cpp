@@ -123,6 +123,26 @@ TEST_F(GlobalTableTest, SaysInEachRecordHowFarTheTableWasRead) {
   }
 }
 
+TEST_F(GlobalTableTest, SaysThatItWasReadPastRemovalsOfWhatIsNotThere) {
+  flow();
+  rig.give("items", {item("a", "one")});
+  const auto of_it = murmur2_partition(as_bytes("a"), 2);
+  rig.give_tombstone("items", of_it, "never there");
+  rig.give("events", events("a", "e"));
+  (void)rig.run();
+  const std::string ends = of_it == 0 ? "[2,0]" : "[0,2]";
+  ASSERT_THAT(rig.raw("out", 0), SizeIs(30));
+  for (const auto& record : rig.raw("out", 0)) {
+    header_cursor headers(record.headers);
+    header_view header;
+    ASSERT_TRUE(headers.next(header));
+    EXPECT_EQ(as_text(header.value), R"({"items":)" + ends + "}");
+  }
+  auto committed = rig.on().committed_of("t", "items", of_it);
+  ASSERT_TRUE(committed);
+  EXPECT_EQ(*committed, 2);
+}
+
 TEST_F(GlobalTableTest, IsReadAnewAtEachStartAndLeavesTheTasksStateAlone) {
   flow();
   rig.give("items", {item("a", "one")});
@@ -277,6 +297,25 @@ TEST_F(GlobalTable, KeepsTheNewestOfEachKeyAndItsRemovalUntilAllHaveIt) {
   std::int64_t third_at = 0;
   EXPECT_THAT(rest(third, third_at), ElementsAre("a=2"));
   EXPECT_THAT(rest(first, first_at), IsEmpty());
+}
+
+TEST_F(GlobalTable, TellsHowFarTheTopicIsInWhateverOfItIsNotKept) {
+  global_table copy(rig.on(), options);
+  std::int64_t at = 0;
+  std::vector<std::int64_t> reached;
+  give("a", "1");
+  give("b", "1");
+  give("b", nullptr);
+  ASSERT_TRUE(copy.advance());
+  ASSERT_TRUE(copy.advance());  // nobody needs the removal
+  give("never there", nullptr);
+  EXPECT_EQ(copy.end(reached), 3);
+  EXPECT_THAT(reached, ElementsAre(3));
+  ASSERT_TRUE(copy.advance());
+  global_table::reader late(copy);
+  EXPECT_THAT(rest(late, at), ElementsAre("a=1"));
+  EXPECT_EQ(at, copy.end(reached));
+  EXPECT_THAT(reached, ElementsAre(4)) << "by a@0 alone it would be before the removal";
 }
 
 TEST_F(GlobalTable, TakesNoMemoryForWhatIsRemoved) {

@@ -118,6 +118,15 @@ result<bool> source_reader::fill(const fetch_limits& limits, bool& fetched) {
   return !block_.records.empty();
 }
 
+bool source_reader::reach(const std::vector<std::int64_t>& there) noexcept {
+  bool further = false;
+  for (std::size_t p = 0; p < reached_.size(); ++p) {
+    further = further || there[p] > reached_[p];
+    reached_[p] = std::max(reached_[p], there[p]);
+  }
+  return further;
+}
+
 /// Records of an internal topic become what they were in the topic that they come from, but for their offset.
 void source_reader::bring_back() {
   origins_.assign(block_.records.size(), {});

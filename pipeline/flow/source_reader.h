@@ -85,7 +85,10 @@ class source_reader {
   [[nodiscard]] result<std::int64_t> newest() { return from_.newest(node_.topic.topic, partition_); }
   [[nodiscard]] std::int32_t partition() const noexcept { return partition_; }
   [[nodiscard]] source_backlog backlog() const noexcept;
-  /// Of a global table: per partition, one past the last record that was taken up.
+  /// Of a global table, once all of the copy is taken up: how far that is in, which may be further than its last record. True where it
+  /// was not known.
+  bool reach(const std::vector<std::int64_t>& there) noexcept;
+  /// Of a global table: per partition, one past the last record that was taken up, or what was reached.
   [[nodiscard]] const std::vector<std::int64_t>& reached() const noexcept { return reached_; }
   /// False for a record of a global table for which another task answers, or for which this one did before.
   [[nodiscard]] bool buries(const log_record& record) const;

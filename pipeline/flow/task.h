@@ -162,6 +162,7 @@ class task {
     std::size_t source = 0;
     std::vector<std::int64_t> ends;       ///< to be reached before the first event
     std::vector<std::int64_t> committed;  ///< per partition: applied in an epoch, by the task that answers for it
+    std::vector<std::int64_t> there;      ///< how far the copy was in when the task was last held against it
   };
   std::vector<global_source> globals_;
   std::optional<std::chrono::steady_clock::time_point> offsets_beside_at_;  ///< committed or about to be; none: not since it was opened

@@ -19,7 +19,7 @@ constexpr std::string_view header_name = "sonder.tables";
 status task::open_global(std::size_t source) {
   const auto& topic = flow_.sources[source].topic;
   auto& copy = *context_.globals[source];
-  global_source made{source, {}, std::vector<std::int64_t>(static_cast<std::size_t>(topic.partitions), -1)};
+  global_source made{source, {}, std::vector<std::int64_t>(static_cast<std::size_t>(topic.partitions), -1), {}};
   auto ends = copy.ends();
   if (!ends) return tl::unexpected(ends.error());
   made.ends = std::move(*ends);
@@ -46,28 +46,30 @@ result<task::tables_are> task::apply_globals() {
   bool awaited = false;
   bool moved = false;
   std::int32_t batches = 0;
-  for (const auto& global : globals_) {
+  for (auto& global : globals_) {
     auto& copy = *context_.globals[global.source];
     auto& reader = *sources_[global.source];
     SONDER_TRY(copy.advance());
     awaited = awaited || (!globals_there_ && !copy.reaches(global.ends));
-    const auto end = copy.end();
-    while (reader.next_offset() < end) {
+    bool waits = false;
+    // Up to an end that holds when the task is there: what came meanwhile may have taken the place of what stood before the first one.
+    while (reader.next_offset() < copy.end(global.there)) {
       globals_behind_ = batches == global_batches_per_step;
       if (globals_behind_) return tables_are::behind;
       bool fetched = false;
       auto has = reader.fill(global_fetch, fetched);
       if (!has) return tl::unexpected(has.error());
-      if (!*has) break;  // what stood there has been replaced by what comes later
+      if (!*has) continue;  // what stood there has been replaced by what comes later, or removed
       const auto before = reader.next_offset();
       SONDER_TRY(run_batch(global.source, rows_max_, INT64_MAX));
       if (reader.next_offset() == before) {  // a schema is awaited
-        awaited = true;
+        awaited = waits = true;
         break;
       }
       ++batches;
       moved = true;
     }
+    if (!waits) moved = reader.reach(global.there) || moved;
   }
   globals_behind_ = false;
   if (awaited) return tables_are::awaited;
