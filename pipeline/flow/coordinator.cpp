@@ -60,12 +60,9 @@ group_request request_of(const task_context& context) {
 
 coordinator::coordinator(task_context& context, executor& on, const worker_options& options, worker_metrics* observe,
                          deadline_watch& deadlines)
-    : context_(context),
-      executor_(on),
-      options_(options),
-      observe_(observe),
-      deadlines_(deadlines),
-      counts_(context.layout->make()) {}
+    : context_(context), executor_(on), options_(options), observe_(observe), deadlines_(deadlines), counts_(context.layout->make()) {
+  deadlines_.add(migrating_);
+}
 
 coordinator::~coordinator() { executor_.wait(); }
 
@@ -121,7 +118,7 @@ status coordinator::open_ready_tasks() {
       answered = false;
       continue;
     }
-    auto stores = bring_stores_up(context_, partition, migration_turn);
+    auto stores = bring_stores_up(context_, partition, migration_turn, *migrating_);
     if (!stores && stores.error().code != errc::unavailable) return tl::unexpected(stores.error());
     if (!stores || !stores->current) {
       if (stores) not_migrated_ = std::move(stores->not_committed);

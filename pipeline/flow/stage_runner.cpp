@@ -319,13 +319,12 @@ status stage_runner::run(std::size_t input, row_space& space, edge_rows& in, con
 template <class Call>
 std::int32_t stage_runner::watched(call& c, Call into_plugin) {
   const auto began_ns = steady_ns();
-  c.watch->stage.store(&stage_, std::memory_order_relaxed);
-  c.watch->started_ns.store(began_ns, std::memory_order_release);
+  c.watch->begin(stage_, began_ns);
   const auto answer = [&] {
     const plugin_call inside(module_.whose());
     return into_plugin();
   }();
-  c.watch->started_ns.store(0, std::memory_order_release);
+  c.watch->end();
   c.counts->batches.observe(static_cast<double>(c.count));
   c.counts->durations.observe(static_cast<double>(steady_ns() - began_ns) * 1e-9);
   return answer;

@@ -48,10 +48,17 @@ struct emitted_rows {
   const ArrowArray* array = nullptr;      ///< "+s"; owned by the batch's memory
 };
 
-/// The call that a task is in, for the thread that watches deadlines.
+/// The call into a plugin that one thread is in, for the thread that watches deadlines.
 struct call_watch {
   std::atomic<std::int64_t> started_ns{0};  ///< of the steady clock; 0: in no call
   std::atomic<const stage_node*> stage{nullptr};
+
+  /// Around each call, by the thread that makes it. `of` outlives the watch.
+  void begin(const stage_node& of, std::int64_t now_ns) noexcept {
+    stage.store(&of, std::memory_order_relaxed);
+    started_ns.store(now_ns, std::memory_order_release);
+  }
+  void end() noexcept { started_ns.store(0, std::memory_order_release); }
 };
 
 /// How a worker tells its tasks to end.

@@ -7,6 +7,7 @@
 
 #include "flow/flow_rig.h"
 #include "flow/forwarding_log_rig.h"
+#include "observe/log.h"
 
 // State that an earlier version of a plugin wrote, found by a later one, and the other way round.
 namespace sonder {
@@ -47,11 +48,15 @@ class StoreVersions : public testing::Test {
       {"name":"event_id","type":"string","sonder.privacy":{"categories":[]}},
       {"name":"count","type":"long","sonder.privacy":{"categories":[]}}]})");
   }
-  void flow(const std::string& plugin, const std::string& port, const std::string& schema = "event.avsc") {
-    rig.flow("flow: t\nlog: {kind: embedded, dir: data}\ndead_letter: none\ntopics:\n"
-             "  events: {schema: event.avsc, subject: subject_id, event_time: at, partitions: 1}\n"
-             "  out: {schema: " + schema + ", partitions: 1, carries: [behaviour, quasi_identifier]}\n"
-             "stages:\n  it: {plugin: " + plugin + ", in: {" + port + ": events}}\nsinks:\n  out: it.out\n");
+  void flow(const std::string& plugin, const std::string& port, const std::string& schema = "event.avsc", const std::string& more = "") {
+    rig.flow(
+        "flow: t\nlog: {kind: embedded, dir: data}\ndead_letter: none\ntopics:\n"
+        "  events: {schema: event.avsc, subject: subject_id, event_time: at, partitions: 1}\n"
+        "  out: {schema: " +
+        schema +
+        ", partitions: 1, carries: [behaviour, quasi_identifier]}\n"
+        "stages:\n  it: {plugin: " +
+        plugin + ", in: {" + port + ": events}" + more + "}\nsinks:\n  out: it.out\n");
   }
   /// As an epoch of an earlier plugin left it.
   void write(const std::string& store, const std::map<std::string, std::string>& entries) {
@@ -178,6 +183,18 @@ TEST_F(StoreVersions, SayWhenThePluginCannotTurnAnEntry) {
   EXPECT_THAT(ended.error().message, HasSubstr("plugin keeper cannot turn an entry of version 1 into version 2: no entry of version 1"));
   EXPECT_EQ(read("it.kept"), (std::map<std::string, std::string>{{"bad", "x"}}));
   EXPECT_THAT(read("it.~parked", "v"), IsEmpty());
+}
+
+TEST_F(StoreVersions, EndTheProcessWhereMigrateDoesNotComeBackInTime) {
+  flow("keeper", "texts", "event.avsc", ", deadline: 100ms");
+  write("it.kept", {{"slow", "x"}});
+  log_options how;
+  how.form = log_form::json;
+  const auto lines = std::move(*logger::open(how));
+  rig.options().lines = lines.get();
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  EXPECT_EXIT((void)rig.try_run(), testing::ExitedWithCode(exit_deadline_passed),
+              "a plugin's call passed its deadline; the worker ends, nothing of its epoch is kept.*\"stage\":\"it\"");
 }
 
 TEST_F(StoreVersions, RefuseToGuessWhereThePluginHasNoMigrate) {
