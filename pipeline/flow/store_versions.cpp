@@ -158,8 +158,9 @@ status store_migration::plan(std::optional<store_note> found) {
   const auto wanted = declared_.version;
   note_ = found.value_or(store_note{});
   const auto plugin = "plugin " + stage_.of.id + " " + stage_.of.version;
-  const auto ways_out = [&](std::uint32_t version) {
-    return "; install the plugin whose manifest has version " + std::to_string(version) + " of the store, or take the state away: sonder reset";
+  const auto ways_out = [&](std::uint32_t version, const char* otherwise = ";") {
+    return otherwise + std::string(" install the plugin whose manifest has version ") + std::to_string(version) +
+           " of the store, or take the state away: sonder reset";
   };
   if (note_.phase != store_note::settled) {
     if (note_.target == wanted) return {};
@@ -180,7 +181,9 @@ status store_migration::plan(std::optional<store_note> found) {
   }
   if (!context_.flow->options.log.kafka.exactly_once) {
     return refuse("is in version " + std::to_string(note_.version) + ", and can be migrated to " + std::to_string(wanted) +
-                  " only where entries and note are one: run the flow once with guarantee: exactly_once" + ways_out(note_.version));
+                  " only where entries and note are one: stop all workers, run the flow once with exactly_once (sonder run CONFIG "
+                  "--set log.guarantee=exactly_once --until-idle), then as before" +
+                  ways_out(note_.version, "; or"));
   }
   note_ = {note_.version, wanted, store_note::turning};
   return {};

@@ -197,6 +197,25 @@ TEST_F(StoreVersions, EndTheProcessWhereMigrateDoesNotComeBackInTime) {
               "a plugin's call passed its deadline; the worker ends, nothing of its epoch is kept.*\"stage\":\"it\"");
 }
 
+TEST_F(StoreVersions, AreNotMigratedWhereEntriesAndTheirNoteAreNotOne) {
+  flow("keeper", "texts");
+  keep(3);
+  auto unsure = std::make_shared<graph>(rig.checked());
+  unsure->options.log.kafka.exactly_once = false;
+  const auto refused = run_worker(unsure, rig.on(), rig.options());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, errc::unsupported);
+  EXPECT_THAT(
+      refused.error().message,
+      HasSubstr("is in version 1, and can be migrated to 2 only where entries and note are one: stop all workers, run the flow once with "
+                "exactly_once (sonder run CONFIG --set log.guarantee=exactly_once --until-idle), then as before; or install the plugin"));
+  EXPECT_THAT(read("it.~parked", "v"), IsEmpty());
+  EXPECT_THAT(read("it.kept"), SizeIs(3));
+  ASSERT_TRUE(rig.try_run()) << "what the message says";
+  EXPECT_EQ(read("it.kept"), turned);
+  EXPECT_TRUE(run_worker(unsure, rig.on(), rig.options()));
+}
+
 TEST_F(StoreVersions, RefuseToGuessWhereThePluginHasNoMigrate) {
   flow("settler", "texts");
   write("it.kept", {{"0001", "0001"}});
