@@ -460,6 +460,40 @@ TEST_F(FlowSafety, FiresTimersOfProcessingTimeOnceAndNotBeforeTheyAreDue) {
                                               R"({"event_id":"e3","text":"rang at 1000499"})"));
 }
 
+TEST_F(FlowSafety, FiresTimersOfProcessingTimeOnceAndNoLaterThanTheClockHasGoneBack) {
+  rig.file("echo.avsc", schema_of("echo", field_of("event_id", text_type) + "," + field_of("text", text_type)));
+  rig.flow(yaml("echo.avsc", "  hoard: {plugin: hoarder, in: {texts: events}}\n", "hoard.echoes", "run: {commit_interval: 5ms}\n"));
+  std::atomic<std::int64_t> now_ms{1'000'600};
+  rig.options().clock = [&] { return now_ms.load(); };
+  // An alarm for just now shows that the clock was looked at, and what was due by then.
+  const auto look_at = [&](std::int64_t time, const std::string& id, std::size_t alarms) {
+    now_ms = time;
+    rig.give("events", {event(id, id, 3, "alarm " + std::to_string(time))});
+    EXPECT_TRUE(comes_to("out", alarms)) << id;
+  };
+  rig.give("events", {event("e1", "ana", 1, "alarm 1000500"), event("e2", "ben", 2, "alarm 1002000")});
+  run_while([&] {
+    EXPECT_TRUE(comes_to("out", 1));
+    look_at(990'000, "e3", 2);
+    look_at(1'000'600, "e4", 3);
+    look_at(1'001'999, "e5", 4);
+    now_ms = 1'002'000;
+    EXPECT_TRUE(comes_to("out", 5));
+    look_at(990'000, "e6", 6);
+  });
+  // Nor after a restart, at which nothing in memory says what has fired.
+  rig.reopen();
+  run_while([&] {
+    look_at(980'000, "e7", 7);
+    look_at(1'002'000, "e8", 8);
+  });
+  EXPECT_THAT(rig.records("out"),
+              ElementsAre(R"({"event_id":"e1","text":"rang at 1000600"})", R"({"event_id":"e2","text":"rang at 1002000"})",
+                          R"({"event_id":"e3","text":"rang at 990000"})", R"({"event_id":"e4","text":"rang at 1000600"})",
+                          R"({"event_id":"e5","text":"rang at 1001999"})", R"({"event_id":"e6","text":"rang at 990000"})",
+                          R"({"event_id":"e7","text":"rang at 980000"})", R"({"event_id":"e8","text":"rang at 1002000"})"));
+}
+
 TEST_F(FlowSafety, MakesBatchesSmallerWhoseOutputsALogCannotTakeAtOnce) {
   rig.file("echo.avsc", schema_of("echo", field_of("event_id", text_type) + "," + field_of("text", text_type)));
   rig.flow(yaml("echo.avsc", "  hoard: {plugin: hoarder, in: {texts: events}}\n", "hoard.echoes"));
