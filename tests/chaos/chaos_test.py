@@ -41,6 +41,7 @@ from worker import Worker, environment  # noqa: E402
 
 BUILD = pathlib.Path(os.environ["SONDER_BUILD_DIR"])
 STRIKES_SECONDS = 10
+VOID_SHARE_MAX = 0.25  # of the seeds, that may say nothing of the workers
 PLANTED_SEEDS = 6     # within which a planted fault must be seen
 STATE = {"counts", "store", "missing", "strange"}  # consents are state too
 FAULTS = {            # the strikes that bring it to light; the kinds of finding by which it shows itself
@@ -80,6 +81,7 @@ class Trial:
         self.strikes = WorkerStrikes(seed, STRIKES_SECONDS, self.workers, FAULTS[planted][0] if planted else WORKER_KINDS, clocks)
         self.feed = None
         self.found, self.failure, self.began = None, None, time.monotonic()
+        self.left_out = []  # markers, by the brokers
 
     # ---- input ----
 
@@ -136,6 +138,7 @@ class Trial:
                 self.found = e
                 if isinstance(e, Finding) and not self.planted:
                     self.oracle.keep(self.place)
+                self.left_out = self.cluster.left_out(self.name)
 
     def disturb(self):
         for w in self.workers:
@@ -217,6 +220,7 @@ class Trial:
             w.close()
         if self.found is None or self.planted:
             shutil.rmtree(self.place, ignore_errors=True)
+            self.cluster.delete_topics(self.name)
 
     def report(self, told_of_cluster):
         line = f"{self.shape.name}, {len(self.feed.events) if self.feed else 0} events, {len(self.strikes.told)} strikes, {time.monotonic() - self.began:.0f} s"
@@ -228,6 +232,9 @@ class Trial:
             line = f"{self.planted} in seed {self.seed}: " + (f"{type(self.found).__name__}: {self.found}" if self.found else line)
         elif self.found is None:
             line = f"seed {self.seed}: {line}"
+        elif self.left_out:
+            line = (f"seed {self.seed} VOID after {line}: {type(self.found).__name__}: {self.found}\n  brokers left out markers of its transactions, "
+                    f"so that nobody can know what should have come of them:\n    " + "\n    ".join(said[:400] for said in self.left_out))
         else:
             line = (f"seed {self.seed} FAILED after {line}: {type(self.found).__name__}: {self.found}\n"
                     f"  strikes: {'; '.join(self.strikes.told)}\n  all: {'; '.join(told_of_cluster)}\n  logs: {self.place}"
@@ -255,7 +262,8 @@ def try_seeds(seeds, cluster, guarantee="exactly_once", planted=None):
             trial.close()
     for trial in trials:
         trial.report(of_cluster.told if of_cluster else [])
-    return [trial.found for trial in trials]
+    cluster.void += [trial.seed for trial in trials if trial.found and trial.left_out]
+    return [None if trial.left_out else trial.found for trial in trials]
 
 
 def see_planted(faults, cluster, first):
@@ -294,10 +302,13 @@ def main():
         failed = [seed for group in groups for seed, found in zip(group, try_seeds(group, cluster, asked.guarantee)) if found]
     finally:
         cluster.close()
-    aborted = f"{len(cluster.operator.aborted)} hanging transactions that the brokers had left were aborted"
+    aborted = (f"{len(cluster.void)} void, in which brokers left out markers: {cluster.void}; " if cluster.void else "") + (
+        f"{len(cluster.operator.aborted)} hanging transactions that the brokers had left were aborted")
     if failed:
         sys.exit(f"{len(failed)} of {asked.seeds} seeds failed: {failed}; again: --brokers {asked.brokers} --guarantee {asked.guarantee} "
                  f"--seed N --seeds 1, or with those that were beside it; {aborted}")
+    if len(cluster.void) > asked.seeds * VOID_SHARE_MAX:
+        sys.exit(f"{len(cluster.void)} of {asked.seeds} seeds say nothing; {aborted}")
     print(f"{asked.seeds} seeds, none failed; {aborted}")
 
 

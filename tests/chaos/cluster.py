@@ -9,18 +9,24 @@ import urllib.parse
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "kafka"))
 import broker  # noqa: E402
-from hanging import Operator  # noqa: E402
+from hanging import Operator, left_out  # noqa: E402
 from proxy import Proxy  # noqa: E402
 
 CANNOT_BE_HAD = 77
+# Longer than a broker that is alone is made to stand still, and no longer: taken for gone, with nobody to lead its partitions
+# meanwhile, it leaves out markers (hanging.py), and so it may while one that was killed waits for the session of the one before.
+SESSION_OF_ONE_MS = 2500
+FREEZE_OF_ONE_SECONDS_MAX = 1.5
 
 
 class Cluster:
     def __init__(self, nodes, name):
         self.nodes, self.name = nodes, name
+        self.void = []  # seeds in whose topics brokers left out markers
+        self.logs_before = []
         try:
             self.registry("start")
-            self.kafka("start", "--nodes", str(nodes))
+            self.kafka("start", "--nodes", str(nodes), *(["--session", str(SESSION_OF_ONE_MS)] if nodes == 1 else []))
         except AssertionError:
             self.wipe()
             raise
@@ -61,6 +67,33 @@ class Cluster:
 
     def pids(self, node):
         return [int(pid) for pid in self.kafka("pids", "--node", str(node)).split()]
+
+    def left_out(self, name):
+        """What brokers say of markers that they left out in this seed's transactions."""
+        return left_out([*self.logs_before, *self.lines_of_logs()], name)
+
+    def start_again(self, node):
+        """One that was killed or stopped; a start puts the log of the one before aside."""
+        self.logs_before += left_out(self.lines_of_logs(), "")
+        self.kafka("start", "--node", str(node))
+
+    def lines_of_logs(self):
+        for path in map(pathlib.Path, self.kafka("logs").splitlines()):
+            if path.exists():
+                with path.open(encoding="utf-8", errors="replace") as lines:
+                    yield from lines
+
+    def delete_topics(self, name):
+        """Of a seed that is done with: thousands of partitions would make a broker that was killed slow to come back."""
+        from confluent_kafka import KafkaException
+        from confluent_kafka.admin import AdminClient
+        admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
+        try:
+            topics = [topic for topic in admin.list_topics(timeout=30).topics if topic.startswith((f"{name}-", f"{name}."))]
+            for gone in (admin.delete_topics(topics) if topics else {}).values():
+                gone.result(30)
+        except KafkaException as e:
+            print(f"topics of {name} stay: {e}", flush=True)
 
     def heal(self):
         self.kafka_proxy.tell("heal")

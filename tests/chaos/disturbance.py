@@ -6,6 +6,8 @@ import signal
 import threading
 import time
 
+from cluster import FREEZE_OF_ONE_SECONDS_MAX
+
 # And up to the how manieth. An abort comes only where an epoch fails.
 CALLS = {"init": 1, "begin": 15, "produce": 60, "send_offsets": 15, "flush": 15, "commit": 15, "abort": 1, "apply": 15}
 AGES = (-86_400, -7_200, -600, -5, 5, 600, 7_200, 86_400, 50 * 3_600)  # seconds that a clock jumps to; 0 comes in between
@@ -161,12 +163,12 @@ class ClusterStrikes(Lanes):
         self.tell(f"broker {node} {what}")
         if what == "freeze":
             self.cluster.freeze(node)
-            time.sleep(frozen)
+            time.sleep(min(frozen, FREEZE_OF_ONE_SECONDS_MAX) if self.cluster.nodes == 1 else frozen)
             self.cluster.thaw(node)
             return
         self.cluster.kafka(what, "--node", str(node))
         time.sleep(away)
-        self.cluster.kafka("start", "--node", str(node))
+        self.cluster.start_again(node)
 
     def strike_registry(self, rng):
         what, away = rng.choice(REGISTRY_KINDS), rng.uniform(0.1, 3)

@@ -1,12 +1,15 @@
 """Transactions that hang: a partition has them open, and their coordinator is done with them, so that no marker will ever come. Whoever reads
 `read_committed`, or asks for offsets of a group there, waits for good. It is brokers that leave them (a write that comes after its
-transaction's marker), and an operator who ends them, by `kafka-transactions`: as here, and nothing else is ended here."""
+transaction's marker, or a marker that is left out), and an operator who ends them, by `kafka-transactions`: as here, and nothing else is ended here."""
 import dataclasses
 import itertools
 import threading
 import time
 
 LOOKS_APART_SECONDS = 5
+# A coordinator takes partitions without a leader for deleted ones, and is done without their markers: `TransactionMarkerChannelManager` of Kafka
+# 4.3.1 says so in its log. What has been decided has then come about in the other partitions alone.
+LEFT_OUT = "Couldn't find leader endpoint for partitions"
 DONE = {"Empty", "CompleteCommit", "CompleteAbort", "Dead"}  # said once all markers are written
 
 
@@ -29,6 +32,11 @@ class Coordinated:
     state: str
     epoch: int
     partitions: frozenset
+
+
+def left_out(lines, name):
+    """Out of a broker's log: where it left out markers of a transaction in topics, or of an id, that begin with `name`."""
+    return [line.strip() for line in lines if LEFT_OUT in line and name in line]
 
 
 def why_hanging(transaction, coordinated):

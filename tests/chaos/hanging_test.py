@@ -20,7 +20,7 @@ except ImportError as missing:
 from chaos_test import NoAnswer, Trial  # noqa: E402
 from cluster import Cluster  # noqa: E402
 from finding import Finding  # noqa: E402
-from hanging import Coordinated, Open, coordinated_in, open_in, rows, why_hanging  # noqa: E402
+from hanging import Coordinated, Open, coordinated_in, left_out, open_in, rows, why_hanging  # noqa: E402
 from oracle import Oracle  # noqa: E402
 from shape import PLAIN  # noqa: E402
 
@@ -62,6 +62,15 @@ class ProofTest(unittest.TestCase):
                      "1            \tx              \t0         \t4            \t{}\t60000\t1795319829798\t8124\t{}\t\n")
         self.assertEqual(coordinated_in(described.format("Ongoing      ", "t-0,u-1")), coordinated("Ongoing", 4, ["t-0", "u-1"]))
         self.assertEqual(coordinated_in(described.format("CompleteAbort", "       ").strip()), coordinated("CompleteAbort", 4, []))
+
+
+    def test_finds_what_brokers_say_of_markers_that_they_left_out(self):
+        said = ("06:29:58.683 [TxnMarkerSenderThread-1] INFO kafka.coordinator.transaction.TransactionMarkerChannelManager - [Transaction Marker "
+                "Channel Manager 1]: Couldn't find leader endpoint for partitions HashSet(seed-1-out-0, seed-1.tally.counts-changelog-1) while trying "
+                "to send transaction markers for seed-1.worker-0, these partitions are likely deleted already and hence can be skipped\n")
+        other = "06:29:58.684 [main] INFO kafka.log.LogManager - Loaded seed-1-out-0\n"
+        self.assertEqual(left_out([other, said], "seed-1"), [said.strip()])
+        self.assertEqual(left_out([other, said], "seed-2"), [])
 
 
 class SeedTest(unittest.TestCase):
