@@ -242,11 +242,10 @@ class name_walk {
       : words_(words), work_(work), tokens_(work.tokens) {}
 
   void run() {
-    const bool by_case = work_.traits.case_informs;
     std::size_t next = 0;
     for (const std::uint32_t i : work_.name_starts) {
       const token& each = tokens_[i];
-      if (i < next || each.claimed() || (!by_case && (each.flags & begins_name) == 0)) continue;
+      if (i < next || each.claimed()) continue;
       if (const std::size_t after = title(i)) {
         next = after;
       } else if (const std::size_t behind = name_at(i)) {
@@ -334,7 +333,7 @@ class name_walk {
       if ((flags & very_common) != 0 && (flags & frequent_first_name) == 0) return true;
       if ((flags & everyday) == 0) return false;
       if ((flags & frequent_first_name) != 0) {
-        return tokens_[at].starts_sentence &&
+        return starts_sentence(work_, at) &&
                !(at + 1 <= found.last && (tokens_[at + 1].flags & last_name) != 0) &&
                !says(work_, at + 1);
       }
@@ -452,15 +451,16 @@ class name_walk {
     if (found.words >= 2 && found.words <= 3)
       return claimed(found.first, found.last, identifier_type::person, .4F);
     if (drawn_out(text_of(work_, first))) return 0;
-    if (found.words == 1 && is_unlisted(first) && !only_begins_sentence(first))
+    if (found.words == 1 && is_unlisted(first) && !only_begins_sentence(found.first))
       return claimed(found.first, found.last, identifier_type::person, .3F);
     return 0;
   }
 
   // Where a sentence begins, the capital says nothing: a word that people write small, too, or that
   // English forms so, is no name.
-  bool only_begins_sentence(const token& word) const {
-    return word.starts_sentence &&
+  bool only_begins_sentence(std::size_t at) const {
+    const token& word = tokens_[at];
+    return starts_sentence(work_, at) &&
            (word.end - word.start < unlisted_bytes_min || (word.flags & rare_word) != 0 ||
             is_word_form(words_, text_of(work_, word)));
   }

@@ -129,72 +129,67 @@ void add_word(std::string_view text, std::uint32_t at, const word_scan& scan, to
   made.ascii = text::is_ascii(text.substr(at, scan.end - at));
 }
 
-// Takes the run of ASCII letters and digits at `at` at once, as most words are: one that goes on
-// with an apostrophe or beyond ASCII is left to scan_word.
-inline bool read_plain_word(const workspace& work, std::uint32_t at, token& made) {
-  using block = text::byte_masks::block;
-  const auto size =
-      static_cast<unsigned>(std::countr_one(work.bytes.window<&block::alphanumeric>(at)));
-  if (size == 0 || size == 64) return false;
-  const std::uint32_t end = at + size;
-  if (end < work.text.size() && (!text::is_ascii(work.text[end]) || work.text[end] == '\''))
-    return false;
-  const std::uint64_t mine = ~std::uint64_t{0} >> (64 - size);
-  const std::uint64_t digits =
-      work.bytes.any_digit() ? work.bytes.window<&block::digits>(at) & mine : 0;
-  const std::uint64_t uppers = work.bytes.window<&block::uppers>(at) & mine;
-  const std::uint64_t letters = mine & ~digits;
-  made.end = end;
+// Of a run of ASCII letters and digits, one bit a byte.
+void set_word(token& made, std::uint32_t size, std::uint64_t letters, std::uint64_t digits,
+              std::uint64_t uppers) {
+  made.end = made.start + size;
   made.kind = digits == 0    ? token_kind::word
               : letters == 0 ? token_kind::number
                              : token_kind::mixed;
   made.capitalised = (uppers & 1) != 0;
   made.upper = letters == uppers && (letters & (letters - 1)) != 0;
   made.ascii = true;
+}
+
+// Takes the run of ASCII letters and digits at `made.start` at once, as most words are, and letters
+// with one apostrophe inside: what goes on otherwise or beyond ASCII is left to scan_word.
+inline bool read_plain_word(const workspace& work, token& made) {
+  using block = text::byte_masks::block;
+  const text::byte_masks& bytes = work.bytes;
+  const std::uint32_t at = made.start;
+  const auto size = static_cast<unsigned>(std::countr_one(bytes.window<&block::alphanumeric>(at)));
+  if (size == 0 || size == 64) return false;
+  const char next = bytes.lowered()[at + size];
+  if (!text::is_ascii(next)) return false;
+  const std::uint64_t mine = ~std::uint64_t{0} >> (64 - size);
+  const std::uint64_t digits = bytes.any_digit() ? bytes.window<&block::digits>(at) & mine : 0;
+  const std::uint64_t uppers = bytes.window<&block::uppers>(at);
+  if (next == '\'' && digits == 0) {
+    const std::uint32_t rest = at + size + 1;
+    const auto more =
+        static_cast<unsigned>(std::countr_one(bytes.window<&block::alphanumeric>(rest)));
+    const char after = bytes.lowered()[rest + more];
+    if (more >= 32 || size >= 32 || after == '\'' || !text::is_ascii(after)) return false;
+    const std::uint64_t others = ~(~std::uint64_t{0} << more);
+    if (bytes.any_digit() && (bytes.window<&block::digits>(rest) & others) != 0) return false;
+    // 's is a token of its own, as is an apostrophe behind the word.
+    if (more > 1 || (more == 1 && bytes.lowered()[rest] != 's')) {
+      const std::uint64_t letters = mine | others << (size + 1);
+      set_word(made, size + 1 + more, letters, 0, uppers & letters);
+      return true;
+    }
+  }
+  set_word(made, size, mine & ~digits, digits, uppers & mine);
   return true;
 }
 
-// Finds out where sentences begin, from the tokens in their order with their flags.
-class sentence_reader {
- public:
-  void read(token& each) {
-    if (each.before == gap::line_break) starts_ = true;
-    if (each.kind != token_kind::mark) {
-      each.starts_sentence = starts_;
-      starts_ = false;
-      last_ = &each;
-      return;
-    }
-    if (begins_sentence(each.mark)) starts_ = true;
-    if (each.mark == '.' && last_ != nullptr && each.before == gap::none &&
-        ((last_->flags & (honorific | unit_word)) != 0 || last_->end - last_->start == 1)) {
-      starts_ = false;  // "Dr. Smith", "John F. Smith"
-    }
-  }
-
- private:
-  static bool begins_sentence(char mark) {
-    constexpr auto bit = [](char c) {
-      return std::uint64_t{1} << (static_cast<unsigned>(c) & 63U);
-    };
-    constexpr std::uint64_t marks =
-        bit('.') | bit('!') | bit('?') | bit(':') | bit('"') | bit('*') | bit('>') | bit('(');
-    return (static_cast<unsigned char>(mark) & 0xC0U) == 0 && (marks & bit(mark)) != 0;
-  }
-
-  bool starts_ = true;
-  const token* last_ = nullptr;
-};
+bool begins_sentence(char mark) {
+  constexpr auto bit = [](char c) { return std::uint64_t{1} << (static_cast<unsigned>(c) & 63U); };
+  constexpr std::uint64_t marks =
+      bit('.') | bit('!') | bit('?') | bit(':') | bit('"') | bit('*') | bit('>') | bit('(');
+  return (static_cast<unsigned char>(mark) & 0xC0U) == 0 && (marks & bit(mark)) != 0;
+}
 
 // The token at `at`, where something is seen that is no space and no plain word. `before` is
 // already set.
 void read_token(std::string_view text, std::uint32_t at, text_traits& traits, token& made) {
   const bool high = !text::is_ascii(text[at]);
-  if (const std::uint32_t size = made.before == gap::none ? possessive_at(text, at) : 0;
-      size != 0) {
-    made.end = at + size;
-    made.mark = '\1';
-    return;
+  if (made.before == gap::none && (high || text[at] == '\'')) {
+    if (const std::uint32_t size = possessive_at(text, at); size != 0) {
+      made.end = at + size;
+      made.mark = '\1';
+      return;
+    }
   }
   if (high ? letter_at(text, at) : ascii::is(text[at], ascii::letter | ascii::digit)) {
     const word_scan scan = scan_word(text, at);
@@ -224,22 +219,22 @@ std::uint32_t read_gap(std::string_view text, std::uint32_t at, gap& before) {
   return point.bytes;
 }
 
-// Makes the tokens. Their `flags` are the hashes of their words: the table of words is larger than
-// the caches near a core, so that all of a text's are asked for before the first is read.
+// Makes the tokens, and lists those that are words in `name_starts`. Their `flags` are the hashes
+// of their words: the table of words is larger than the caches near a core, so that all of a text's
+// are asked for before the first is read.
 void divide(const lexicon& words, workspace& work) {
   const std::string_view text = work.text;
+  const char* const lowered = work.bytes.lowered();
   word_buffer buffer{};
   text_traits traits;
+  std::size_t capitalised = 0;
+  std::size_t upper = 0;
   gap before = gap::line_break;
   char mark_before = 0;
   for (std::uint32_t at = 0; at < text.size();) {
-    if (text[at] == ' ') {  // as nearly all that separates
-      if (before == gap::none) before = gap::space;
-      ++at;
-      continue;
-    }
     token made;
-    const bool plain = read_plain_word(work, at, made);
+    made.start = at;
+    const bool plain = read_plain_word(work, made);
     if (!plain) {
       if (const std::uint32_t between = read_gap(text, at, before); between != 0) {
         at += between;
@@ -247,11 +242,13 @@ void divide(const lexicon& words, workspace& work) {
       }
     }
     made.before = before;
-    made.start = at;
     if (!plain) read_token(text, at, traits, made);
     if (made.kind == token_kind::word) {
       made.flags = lexicon::hash(folded(work, made, buffer));
       words.prefetch(made.flags);
+      capitalised += made.capitalised;
+      upper += made.upper;
+      work.name_starts.push_back(static_cast<std::uint32_t>(work.tokens.size()));
     } else {
       traits.has_digit |= made.kind != token_kind::mark;
     }
@@ -259,42 +256,48 @@ void divide(const lexicon& words, workspace& work) {
       traits.has_dot_inside |=
           mark_before == ':' || (mark_before == '.' && made.kind != token_kind::mark);
     mark_before = made.mark;
-    before = gap::none;
-    at = made.end;
     work.tokens.push_back(made);
+    // One space separates nearly all tokens; past the end of the text there is none.
+    const bool space = lowered[made.end] == ' ';
+    before = space ? gap::space : gap::none;
+    at = made.end + std::uint32_t{space};
   }
+  // Capitals tell names from other words where there are some, and it is not all capitals.
+  traits.case_informs = capitalised > 0 && upper * 10 <= work.name_starts.size() * 6;
   work.traits = traits;
+}
+
+// 1 if the rules of names may begin at a word, else 0: most words they need not look at.
+unsigned may_begin_name(std::uint64_t flags, bool capitalised, bool case_informs) {
+  const auto has = [flags](std::uint64_t any) { return unsigned{(flags & any) != 0}; };
+  // No branch that depends on the word: words of all kinds alternate.
+  const unsigned by_capital = (has(function_word) ^ 1U) | has(honorific | starts_phrase | nationality);
+  const unsigned by_list =
+      (has(everyday) ^ 1U) & ((has(any_name) & (has(function_word) ^ 1U)) | has(nationality));
+  const unsigned capital = capitalised;
+  const unsigned by_case = (capital & by_capital) | ((capital ^ 1U) & by_list);
+  return case_informs ? by_case : has(begins_name);
 }
 
 void look_up(const lexicon& words, workspace& work) {
   word_buffer buffer{};
-  std::size_t count = 0;
-  std::size_t capitalised = 0;
-  std::size_t upper = 0;
   std::uint64_t flags = 0;
   std::uint64_t capitalised_flags = 0;
-  sentence_reader sentences;
-  // Written at every word and counted where it may begin a name: no branch that is hard to foresee.
-  work.name_starts.resize(work.tokens.size());
+  const bool case_informs = work.traits.case_informs;
+  // Each word is written back and counted where it may begin a name: no branch that is hard to
+  // foresee.
   std::size_t starts = 0;
-  for (token& each : work.tokens) {
-    if (each.kind == token_kind::word) {
-      each.flags = words.find(folded(work, each, buffer), each.flags);
-      ++count;
-      capitalised += each.capitalised;
-      upper += each.upper;
-      flags |= each.flags;
-      work.name_starts[starts] = static_cast<std::uint32_t>(&each - work.tokens.data());
-      starts += static_cast<std::size_t>(((each.flags & begins_name) != 0) | each.capitalised);
-      capitalised_flags |= each.flags & (std::uint64_t{0} - std::uint64_t{each.capitalised});
-    }
-    sentences.read(each);
+  for (const std::uint32_t at : work.name_starts) {
+    token& each = work.tokens[at];
+    each.flags = words.find(folded(work, each, buffer), each.flags);
+    flags |= each.flags;
+    capitalised_flags |= each.flags & (std::uint64_t{0} - std::uint64_t{each.capitalised});
+    work.name_starts[starts] = at;
+    starts += may_begin_name(each.flags, each.capitalised, case_informs);
   }
   work.name_starts.resize(starts);
   work.traits.flags = flags;
   work.traits.capitalised_flags = capitalised_flags;
-  // Capitals tell names from other words where there are some, and it is not all capitals.
-  work.traits.case_informs = capitalised > 0 && upper * 10 <= count * 6;
 }
 
 }  // namespace
@@ -303,10 +306,30 @@ std::string_view folded_word(std::string_view word, word_buffer& buffer) noexcep
   return {buffer.data(), text::fold_diacritics(word, buffer.data(), lexicon::word_bytes_max)};
 }
 
+bool starts_sentence(const workspace& work, std::size_t at) noexcept {
+  const auto& tokens = work.tokens;
+  if (tokens[at].before == gap::line_break) return true;
+  // From the token behind the last word or number on.
+  std::size_t next = at;
+  while (next > 0 && tokens[next - 1].kind == token_kind::mark) --next;
+  const token* const last = next > 0 ? &tokens[next - 1] : nullptr;
+  bool starts = last == nullptr;
+  for (; next < at; ++next) {
+    const token& each = tokens[next];
+    if (each.before == gap::line_break || begins_sentence(each.mark)) starts = true;
+    if (each.mark == '.' && last != nullptr && each.before == gap::none &&
+        ((last->flags & (honorific | unit_word)) != 0 || last->end - last->start == 1)) {
+      starts = false;  // "Dr. Smith", "John F. Smith"
+    }
+  }
+  return starts;
+}
+
 void tokenise(std::string_view text, const lexicon& words, workspace& work) {
   work.text = text;
   work.traits = {};
   work.tokens.clear();
+  work.name_starts.clear();
   work.spans.clear();
   work.bytes.scan(text);
   divide(words, work);

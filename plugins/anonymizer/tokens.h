@@ -29,7 +29,6 @@ struct token {
   gap before = gap::none;
   bool capitalised = false;  ///< starts with an upper-case letter
   bool upper = false;        ///< two letters or more, none lower-case
-  bool starts_sentence = false;
   identifier_type claimed_as =
       identifier_type::count_;  ///< what it is part of already; count_: nothing
   char mark = 0;                ///< of a mark in ASCII; '\1' for 's
@@ -68,9 +67,12 @@ struct workspace {
   std::vector<std::uint32_t> origins;  ///< and where in the text each of its bytes stands
 };
 
-/// Divides `text` into tokens, without a gap but for white space and invisible characters, looks
-/// the words up and finds where sentences begin.
+/// Divides `text` into tokens, without a gap but for white space and invisible characters, and
+/// looks the words up.
 void tokenise(std::string_view text, const lexicon& words, workspace& work);
+
+/// Whether a sentence begins with the word or number `at`. Few words are asked about.
+[[nodiscard]] bool starts_sentence(const workspace& work, std::size_t at) noexcept;
 
 /// The word as the lexicon keeps it, in `buffer`; empty if it does not fit.
 [[nodiscard]] std::string_view folded_word(std::string_view word, word_buffer& buffer) noexcept;
