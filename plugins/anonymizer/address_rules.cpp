@@ -326,13 +326,20 @@ void join_addresses(workspace& work) {
 
 void find_addresses(const lexicon&, workspace& work) {
   // Streets without a number are found below only where they are written out with a capital.
-  if (!work.traits.has_digit &&
+  if (work.numerics.empty() &&
       (work.traits.capitalised_flags & (street_suffix | street_prefix)) == 0)
     return;
   auto& tokens = work.tokens;
+  const auto has_digits = [&](std::size_t at) {
+    return at < tokens.size() &&
+           (tokens[at].kind == token_kind::number || tokens[at].kind == token_kind::mixed);
+  };
+  const bool any_cue = (work.traits.flags & (unit_word | street_prefix | street_suffix)) != 0;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     const token& each = tokens[i];
     if (each.claimed() || each.kind == token_kind::mark) continue;
+    // Without a word that says so only what stands before a number is a street.
+    if (!any_cue && each.kind == token_kind::word && !has_digits(i + 1)) continue;
     std::size_t last = 0;
     if (each.kind != token_kind::word) {
       last = postal_code_from(work, i);
@@ -381,15 +388,19 @@ void find_addresses(const lexicon&, workspace& work) {
     }
     while (i + 1 < tokens.size() && tokens[i + 1].claimed()) ++i;
   }
-  if (!work.traits.has_digit) return;
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
+  if (work.numerics.empty()) return;
+  const bool any_post = (work.traits.flags & (military_post | military_ship)) != 0;
+  const std::size_t count = any_post ? tokens.size() : work.numerics.size();
+  std::size_t next = 0;  // behind the last address
+  for (std::size_t place = 0; place < count; ++place) {
+    const std::size_t i = any_post ? place : work.numerics[place];
     const token& each = tokens[i];
-    const bool numeric = each.kind == token_kind::number || each.kind == token_kind::mixed;
-    if (each.claimed() || (!numeric && (each.flags & (military_post | military_ship)) == 0))
+    if (i < next || each.claimed() ||
+        (!has_digits(i) && (each.flags & (military_post | military_ship)) == 0))
       continue;
     if (const std::size_t last = military_address(work, i); last != 0 && unclaimed(work, i, last)) {
       claim(work, i, last, identifier_type::address, .9F);
-      i = last;
+      next = last + 1;
     } else if (postal_number(work, i) || postal_line(work, i) || cued_postal_number(work, i)) {
       claim(work, i, i, identifier_type::address, .5F);
     }

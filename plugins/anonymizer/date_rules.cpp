@@ -80,11 +80,15 @@ bool free_standing(const workspace& work, std::size_t at) {
 }  // namespace
 
 void find_written_dates(workspace& work, date_rule rule) {
-  if (!work.traits.has_digit && (work.traits.flags & (month | weekday)) == 0) return;
-  auto& tokens = work.tokens;
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
+  // Where no word names a month or day only numbers can begin a date.
+  const bool any_word = (work.traits.flags & (month | weekday)) != 0;
+  const auto& tokens = work.tokens;
+  const std::size_t count = any_word ? tokens.size() : work.numerics.size();
+  std::size_t next = 0;  // behind the last date
+  for (std::size_t place = 0; place < count; ++place) {
+    const std::size_t i = any_word ? place : work.numerics[place];
     const token& each = tokens[i];
-    if (each.claimed() || each.kind == token_kind::mark) continue;
+    if (i < next || each.claimed() || each.kind == token_kind::mark) continue;
     const bool may_begin = (each.flags & (month | weekday)) != 0 || each.kind != token_kind::word;
     if (!may_begin) continue;
     if (const written_date date = date_from(work, i);
@@ -93,7 +97,7 @@ void find_written_dates(workspace& work, date_rule rule) {
           cue_before(work, i, birth_cue, 6)) {
         claim(work, i, date.last, identifier_type::date_time, date.full ? 1 : .7F);
       }
-      i = date.last;
+      next = date.last + 1;
       continue;
     }
     const bool single = is_year(work, each) ? free_standing(work, i) : (each.flags & weekday) != 0;
@@ -104,9 +108,8 @@ void find_written_dates(workspace& work, date_rule rule) {
 }
 
 void find_ages(workspace& work) {
-  if (!work.traits.has_digit) return;
-  auto& tokens = work.tokens;
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
+  const auto& tokens = work.tokens;
+  for (const std::size_t i : work.numerics) {
     const token& each = tokens[i];
     const int number = small_number(work, each);
     if (each.claimed() || number < 1 || number > age_max || each.end - each.start > 3) continue;

@@ -193,9 +193,11 @@ void find_network(workspace& work) {
       if (!find_email(work, i)) find_username(work, i);
     }
   }
-  for (std::size_t i = 0; i < work.tokens.size(); ++i) {
+  for (std::size_t i = 0; i + 1 < work.tokens.size(); ++i) {
     const token& each = work.tokens[i];
-    if (each.claimed()) continue;
+    const char mark = each.kind == token_kind::mark ? each.mark : work.tokens[i + 1].mark;
+    // What is looked for here has a colon of its own or a joining mark behind its first word.
+    if ((mark != ':' && mark != '.' && mark != '-') || each.claimed()) continue;
     if (each.kind == token_kind::mark) {
       const bool opens = each.mark == ':' && each.end < work.text.size() &&
                          work.text[each.end] == ':' &&

@@ -14,7 +14,8 @@ namespace ascii = text::ascii;
 constexpr std::size_t form_tokens_max = 17;  // a date with its time has 11, an IBAN in groups 9
 constexpr std::size_t form_bytes_max = 48;
 constexpr std::size_t form_digits_min = 4;
-constexpr std::size_t cue_reach = 6;  // words
+constexpr std::size_t form_word_bytes_max = 4;  // of letters alone inside a form
+constexpr std::size_t cue_reach = 6;            // words
 
 enum class need : std::uint8_t { nothing, cue, date };
 
@@ -95,6 +96,21 @@ bool may_join(const token& mark, const token& next) {
   return mark.before == gap::none && next.before == gap::none &&
          (mark.mark == '-' || mark.mark == '.' || mark.mark == '/' || mark.mark == ':' ||
           mark.mark == '+');
+}
+
+// The first token from `floor` on that a form with the number `number` may begin at: short words
+// and joining marks lead to it.
+std::size_t run_start(const std::vector<token>& tokens, std::size_t floor, std::size_t number) {
+  const auto leads = [&](const token& each, const token& next) {
+    if (each.claimed() || next.before == gap::line_break) return false;
+    return each.kind == token_kind::mark ? may_join(each, next)
+                                         : each.end - each.start <= form_word_bytes_max;
+  };
+  std::size_t first = number;
+  while (first > floor && number - first + 1 < form_tokens_max &&
+         leads(tokens[first - 1], tokens[first]))
+    --first;
+  return first;
 }
 
 // `text` with a space for each run of white space: TAB, two spaces.
@@ -191,61 +207,60 @@ bool numbers::find_form(workspace& work, std::size_t first, std::size_t last,
   return false;
 }
 
-void numbers::find(workspace& work) const {
-  if (!work.traits.has_digit) return;
-  std::vector<token>& tokens = work.tokens;
-  std::size_t number = 0;  // the first at or behind `first`
-  for (std::size_t first = 0; first < tokens.size(); ++first) {
-    const token& start = tokens[first];
-    for (number = std::max(number, first); number < tokens.size(); ++number) {
-      if (tokens[number].kind == token_kind::number || tokens[number].kind == token_kind::mixed)
-        break;
-    }
-    if (number == tokens.size()) break;
-    if (number - first >= form_tokens_max) continue;
-    const bool short_word = start.kind == token_kind::word && start.end - start.start <= 2;
-    if (start.claimed() || start.kind == token_kind::mark ||
-        (start.kind == token_kind::word && !short_word))
+std::size_t numbers::find_from(workspace& work, std::size_t first) const {
+  const std::vector<token>& tokens = work.tokens;
+  const token& start = tokens[first];
+  const bool short_word = start.kind == token_kind::word && start.end - start.start <= 2;
+  if (start.claimed() || start.kind == token_kind::mark ||
+      (start.kind == token_kind::word && !short_word))
+    return first;
+  const bool inside =
+      first > 1 && start.before == gap::none && tokens[first - 1].kind == token_kind::mark &&
+      may_join(tokens[first - 1], start) && tokens[first - 2].kind == token_kind::number;
+  if (inside) return first;
+  // The longest run of numbers, codes and joining marks from here; spaces may stand between
+  // its parts.
+  std::size_t last = first;
+  std::size_t digits = 0;
+  bool single_spaces = true;
+  for (std::size_t i = first; i < tokens.size() && i - first < form_tokens_max; ++i) {
+    const token& each = tokens[i];
+    if (each.claimed() || (i > first && each.before == gap::line_break) ||
+        each.end - start.start > form_bytes_max)
+      break;
+    if (i > first && each.before == gap::space)
+      single_spaces &= each.start == tokens[i - 1].end + 1 && work.text[each.start - 1] == ' ';
+    if (each.kind == token_kind::mark) {
+      if (i + 1 >= tokens.size() || !may_join(each, tokens[i + 1])) break;
       continue;
-    const bool inside =
-        first > 1 && start.before == gap::none && tokens[first - 1].kind == token_kind::mark &&
-        may_join(tokens[first - 1], start) && tokens[first - 2].kind == token_kind::number;
-    if (inside) continue;
-    // The longest run of numbers, codes and joining marks from here; spaces may stand between
-    // its parts.
-    std::size_t last = first;
-    std::size_t digits = 0;
-    bool single_spaces = true;
-    for (std::size_t i = first; i < tokens.size() && i - first < form_tokens_max; ++i) {
-      const token& each = tokens[i];
-      if (each.claimed() || (i > first && each.before == gap::line_break) ||
-          each.end - start.start > form_bytes_max)
-        break;
-      if (i > first && each.before == gap::space)
-        single_spaces &= each.start == tokens[i - 1].end + 1 && work.text[each.start - 1] == ' ';
-      if (each.kind == token_kind::mark) {
-        if (i + 1 >= tokens.size() || !may_join(each, tokens[i + 1])) break;
-        continue;
-      }
-      if (each.kind == token_kind::word && each.end - each.start > (i == first ? 2 : 4)) break;
-      last = i;
-      if (each.kind == token_kind::number) digits += each.end - each.start;
-      if (each.kind == token_kind::mixed) digits += each.end - each.start - 2;
     }
-    if (digits < form_digits_min) continue;
-    for (std::size_t end = last + 1; end-- > first;) {
-      if (tokens[end].kind == token_kind::mark || too_sparse(tokens, first, end)) continue;
-      if (tokens[end].end - start.start < 6) break;
-      if (end + 2 < tokens.size() && tokens[end + 1].kind == token_kind::mark &&
-          may_join(tokens[end + 1], tokens[end + 2]) &&
-          tokens[end + 2].kind == token_kind::number) {
-        continue;  // part of something longer: "60-56-85" in "60-56-85-91"
-      }
-      if (find_form(work, first, end, single_spaces)) {
-        first = end;
-        break;
-      }
+    if (each.kind == token_kind::word &&
+        each.end - each.start > (i == first ? 2 : form_word_bytes_max))
+      break;
+    last = i;
+    if (each.kind == token_kind::number) digits += each.end - each.start;
+    if (each.kind == token_kind::mixed) digits += each.end - each.start - 2;
+  }
+  if (digits < form_digits_min) return first;
+  for (std::size_t end = last + 1; end-- > first;) {
+    if (tokens[end].kind == token_kind::mark || too_sparse(tokens, first, end)) continue;
+    if (tokens[end].end - start.start < 6) break;
+    if (end + 2 < tokens.size() && tokens[end + 1].kind == token_kind::mark &&
+        may_join(tokens[end + 1], tokens[end + 2]) && tokens[end + 2].kind == token_kind::number) {
+      continue;  // part of something longer: "60-56-85" in "60-56-85-91"
     }
+    if (find_form(work, first, end, single_spaces)) return end;
+  }
+  return first;
+}
+
+void numbers::find(workspace& work) const {
+  if (work.traits.numeric_bytes < form_digits_min) return;
+  std::size_t first = 0;
+  for (const std::size_t number : work.numerics) {
+    if (number < first || work.tokens[number].claimed()) continue;
+    for (first = run_start(work.tokens, first, number); first <= number; ++first)
+      first = find_from(work, first);
   }
 }
 

@@ -121,7 +121,7 @@ bool phones::confirmed(std::string_view text) const {
 }
 
 void phones::find(workspace& work) const {
-  if (!work.traits.has_digit) return;
+  if (work.traits.numeric_bytes < phone_digits_min) return;
   const auto& tokens = work.tokens;
   std::size_t confirmations = 0;
   for (std::size_t i = 0; i < tokens.size(); ++i) {

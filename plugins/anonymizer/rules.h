@@ -56,6 +56,8 @@ class numbers {
   void find(workspace& work) const;
 
  private:
+  // The last token of what begins at `first`, or `first`.
+  std::size_t find_from(workspace& work, std::size_t first) const;
   bool find_form(workspace& work, std::size_t first, std::size_t last, bool single_spaces) const;
 
   std::unique_ptr<RE2::Set> forms_;

@@ -249,8 +249,9 @@ void divide(const lexicon& words, workspace& work) {
       capitalised += made.capitalised;
       upper += made.upper;
       work.name_starts.push_back(static_cast<std::uint32_t>(work.tokens.size()));
-    } else {
-      traits.has_digit |= made.kind != token_kind::mark;
+    } else if (made.kind != token_kind::mark) {
+      work.numerics.push_back(static_cast<std::uint32_t>(work.tokens.size()));
+      traits.numeric_bytes += made.end - made.start;
     }
     if (before == gap::none)
       traits.has_dot_inside |=
@@ -271,7 +272,8 @@ void divide(const lexicon& words, workspace& work) {
 unsigned may_begin_name(std::uint64_t flags, bool capitalised, bool case_informs) {
   const auto has = [flags](std::uint64_t any) { return unsigned{(flags & any) != 0}; };
   // No branch that depends on the word: words of all kinds alternate.
-  const unsigned by_capital = (has(function_word) ^ 1U) | has(honorific | starts_phrase | nationality);
+  const unsigned by_capital =
+      (has(function_word) ^ 1U) | has(honorific | starts_phrase | nationality);
   const unsigned by_list =
       (has(everyday) ^ 1U) & ((has(any_name) & (has(function_word) ^ 1U)) | has(nationality));
   const unsigned capital = capitalised;
@@ -330,6 +332,7 @@ void tokenise(std::string_view text, const lexicon& words, workspace& work) {
   work.traits = {};
   work.tokens.clear();
   work.name_starts.clear();
+  work.numerics.clear();
   work.spans.clear();
   work.bytes.scan(text);
   divide(words, work);

@@ -39,7 +39,7 @@ struct token {
 
 /// What the tokens of a text have in common, so that whole families of rules can be left out.
 struct text_traits {
-  bool has_digit = false;
+  std::uint64_t numeric_bytes = 0;  ///< of all numbers and words with digits
   bool has_at = false;
   bool has_bracket = false;  ///< "["
   bool has_slash = false;
@@ -60,8 +60,9 @@ struct workspace {
   std::vector<token> tokens;
   std::vector<span> spans;  ///< what was found: disjoint, by ascending start
   std::vector<std::uint32_t>
-      name_starts;          ///< tokens that may begin a name: capitalised, or so listed
-  std::vector<int> shapes;  ///< scratch of RE2::Set
+      name_starts;                      ///< tokens that may begin a name: capitalised, or so listed
+  std::vector<std::uint32_t> numerics;  ///< tokens with digits
+  std::vector<int> shapes;              ///< scratch of RE2::Set
   std::string scratch;
   std::string plain;  ///< what was searched instead of a text with variants (variants.h)
   std::vector<std::uint32_t> origins;  ///< and where in the text each of its bytes stands
