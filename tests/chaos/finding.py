@@ -8,6 +8,8 @@ KINDS = {
     "order": "outputs in another order than their input",
     "counts": "counts that the store numbers otherwise",
     "milestones": "too many or too few of them, or others",
+    "rounds": "what came back as input, or went on from there: too many or too few, others, in another order, counted otherwise",
+    "titles": "what a stage saw of a global table is not what stood there",
     "timers": "those that fired, or are set still, are not those that must be",
     "parked": "a row that waits for good",
     "dead letters": "too many or too few of them, or others",

@@ -18,25 +18,26 @@ try:
     import fastavro
 except ImportError as missing:
     broker.leave(f"{missing.name} is not installed; run ops/setup --tests")
-from feed import key_of  # noqa: E402
+from feed import Table, key_of  # noqa: E402
 from finding import KINDS, Finding  # noqa: E402
 from oracle import Oracle  # noqa: E402
 from replay import PURPOSE, consent_key, consent_value  # noqa: E402
 from settled import await_the_end, become_idle, check_ended  # noqa: E402
-from shape import PARKING, PLAIN, REKEYED, task_of  # noqa: E402
+from shape import PARKING, PLAIN, REKEYED, ROUNDS, item_partition_of, task_of  # noqa: E402
 from worker import Worker  # noqa: E402
 
 SCHEMAS = HERE.parent.parent / "schemas"
 FILES = {"journal": HERE / "event.avsc", "consent": SCHEMAS / "consent.avsc", "out": HERE / "counted.avsc",
-         "milestones": HERE / "milestone.avsc", "reminders": HERE / "reminder.avsc", "dead-letter": SCHEMAS / "dead_letter.avsc"}
+         "milestones": HERE / "milestone.avsc", "reminders": HERE / "reminder.avsc", "dead-letter": SCHEMAS / "dead_letter.avsc",
+         "items": HERE / "item.avsc", "again": HERE / "asking.avsc", "laps": HERE / "lap.avsc"}
 IDS = {topic: i for i, topic in enumerate(FILES, 1)}
 
 
 class Record:
     """As a client gives it."""
 
-    def __init__(self, partition, offset, key, value, at):
-        self.parts = partition, offset, key, value, at
+    def __init__(self, partition, offset, key, value, at, headers=None):
+        self.parts, self.of = (partition, offset, key, value, at), headers
 
     def partition(self):
         return self.parts[0]
@@ -53,13 +54,17 @@ class Record:
     def timestamp(self):
         return 1, self.parts[4]
 
+    def headers(self):
+        return self.of
+
 
 class Topics:
     """Stands for brokers and registry."""
 
-    def __init__(self):
+    def __init__(self, shape):
         self.records = collections.defaultdict(list)
-        self.schemas = {IDS[t]: fastavro.parse_schema(json.loads(path.read_text(encoding="utf-8"))) for t, path in FILES.items()}
+        files = {**FILES, **({"journal": HERE / "asking.avsc", "out": HERE / "found.avsc"} if shape.rounds else {})}
+        self.schemas = {IDS[t]: fastavro.parse_schema(json.loads(path.read_text(encoding="utf-8"))) for t, path in files.items()}
 
     def read(self, topic):
         return self.records[topic]
@@ -68,9 +73,9 @@ class Topics:
         assert schema_id in self.schemas, f"/schemas/ids/{schema_id}: 404"
         return self.schemas[schema_id]
 
-    def put(self, topic, partition, key, value, at=0):
+    def put(self, topic, partition, key, value, at=0, headers=None):
         mine = self.records[f"t{topic}"]
-        mine.append(Record(partition, sum(r.partition() == partition for r in mine), key, value, at))
+        mine.append(Record(partition, sum(r.partition() == partition for r in mine), key, value, at, headers))
         return mine[-1]
 
     def framed(self, topic, row):
@@ -99,7 +104,7 @@ class Right:
     """An input, and what workers that do everything right make of it."""
 
     def __init__(self, shape, once=True):
-        self.shape, self.topics = shape, Topics()
+        self.shape, self.topics, self.table = shape, Topics(shape), Table()
         self.oracle = Asked("t", self.topics, self.topics, shape, once)
         self.events, self.decisions, self.standing, self.counts = [], [], {}, collections.Counter()
 
@@ -129,8 +134,45 @@ class Right:
         else:
             self.emit("out", {**e, "count": self.counts[who]})
 
-    def emit(self, topic, row):
-        self.topics.put(f"-{topic}", 0, b"", self.topics.framed(topic, row))
+    def name_item(self, item, title):
+        partition, row = item_partition_of(item.encode()), {"id": item, "title": title or ""}
+        record = self.topics.put("-items", partition, item.encode(), None if title is None else self.topics.framed("items", row))
+        self.table.changes.append((partition, record.offset(), item, title))
+        self.table.ends[partition] = record.offset() + 1
+
+    def must_be_known(self):
+        self.table.known.append((len(self.events), dict(self.table.ends)))
+
+    def reached(self, less=0):
+        """By how much of the table something is decided now."""
+        return [("sonder.tables", json.dumps({"items": [max(0, self.table.ends.get(p, 0) - less) for p in range(3)]}).encode())]
+
+    def ask(self, who, item, title, wish=""):
+        """An event of the flow `rounds`, which goes each of its rounds at once."""
+        e = {"event_id": f"e{len(self.events)}", "subject_id": who, "at": 10_000 + len(self.events), "n": len(self.events), "wish": wish,
+             "item": item}
+        self.events.append(e)
+        self.topics.put("-journal", task_of(who), who.encode(), self.topics.framed("journal", e), e["at"])
+        for key, store in ((who, "tally.counts"), (item, "look.times")):
+            self.counts[store, task_of(who), key] += 1
+            self.topics.put(f".{store}-changelog", task_of(who), key.encode(), str(self.counts[store, task_of(who), key]).encode())
+        self.emit("out", {**e, "title": title, "count": self.counts["tally.counts", task_of(who), who],
+                          "times": self.counts["look.times", task_of(who), item]}, self.reached())
+        for left in reversed(range(int(wish[6:] or 0))):
+            self.come_back(e, f"round {left}")
+
+    def come_back(self, e, wish):
+        who = e["subject_id"]
+        self.topics.put("-again", task_of(who), who.encode(), self.topics.framed("again", {**e, "wish": wish}), e["at"])
+        self.counts["lap", who] += 1
+        self.topics.put(".lap.counts-changelog", task_of(who), who.encode(), str(self.counts["lap", who]).encode())
+        self.emit("laps", {**e, "wish": wish, "count": self.counts["lap", who]})
+
+    def check(self):
+        self.oracle.check_records(self.events, self.decisions, self.table)
+
+    def emit(self, topic, row, headers=None):
+        self.topics.put(f"-{topic}", 0, b"", self.topics.framed(topic, row), headers=headers)
 
     def spoil(self, value, cause, partition=0):
         self.bury(self.topics.put("-journal", partition, b"k", value, 9_000), cause, "rekey" if self.shape.rekeyed else "source")
@@ -184,20 +226,52 @@ def parking():
     return right
 
 
+def rounds(once=True):
+    """Of two people who ask for three items: one that gets another title, one that is removed, one that was never there."""
+    right = Right(ROUNDS, once)
+    right.name_item("item-1", "one")
+    right.name_item("item-2", "two")
+    right.must_be_known()
+    right.ask("ana", "item-1", "one")
+    right.ask("ana", "item-2", "two", "round 2")
+    right.ask("bob", "item-3", "none", "round 1")
+    right.name_item("item-1", "uno")
+    right.name_item("item-2", None)
+    right.ask("ana", "item-1", "uno", "round 1")
+    right.must_be_known()
+    right.ask("bob", "item-2", "none")
+    right.ask("ana", "item-1", "uno")
+    for cause, value in (("not_framed", b"no frame"), ("undecodable", right.topics.framed("items", {"id": "i", "title": "t"})[:-1])):
+        right.bury(right.topics.put("-items", 0, f"poison {cause}".encode(), value), cause, "source", "t-items")
+    right.spoil(b"no frame", "not_framed")
+    return right
+
+
+def multiplied(right, topic):
+    """A record of it comes again."""
+    mine = records(right, topic)
+    right.topics.put(f"-{topic}", mine[0].partition(), mine[0].key(), mine[0].value(), headers=mine[0].headers())
+
+
+def seen_by(right, n, headers):
+    records(right, "out")[n].of = headers
+
+
 class OracleTest(unittest.TestCase):
     def finds(self, right, kind):
         with self.assertRaises(Finding) as found:
-            right.oracle.check_records(right.events, right.decisions)
+            right.check()
         self.assertEqual(found.exception.kind, kind, found.exception)
 
     @staticmethod
     def finds_nothing(right):
-        right.oracle.check_records(right.events, right.decisions)
+        right.check()
 
     def test_finds_nothing_where_all_is_right(self):
         self.finds_nothing(plain())
         self.finds_nothing(plain(REKEYED))
         self.finds_nothing(plain(once=False))
+        self.finds_nothing(plain(REKEYED, once=False))
 
     # ---- outputs ----
 
@@ -363,7 +437,125 @@ class OracleTest(unittest.TestCase):
         del right.topics.records["t-milestones"][0]
         self.finds(right, "milestones")
 
+    # ---- the global table ----
+
+    def test_finds_nothing_where_rows_asked_and_went_round(self):
+        self.finds_nothing(rounds())
+        self.finds_nothing(rounds(once=False))
+
+    def test_sees_a_title_that_was_not_there_by_then(self):
+        for n, title in ((0, "uno"), (0, "none"), (3, "one"), (4, "two")):
+            with self.subTest(n=n, title=title):
+                right = rounds()
+                right.doctor("out", n, {"title": title})
+                self.finds(right, "titles")
+
+    def test_sees_what_was_decided_by_less_than_it_must_know(self):
+        right = rounds()
+        right.doctor("out", 0, {"title": "none"})
+        seen_by(right, 0, [("sonder.tables", b'{"items":[0,0,0]}')])
+        self.finds(right, "titles")
+        right = rounds()
+        right.doctor("out", 5, {"title": "one"})
+        seen_by(right, 5, records(right, "out")[0].headers())
+        self.finds(right, "titles")
+
+    def test_sees_a_task_that_went_back_in_the_table(self):
+        right = rounds()
+        right.table.known.pop()
+        right.doctor("out", 5, {"title": "one"})
+        seen_by(right, 5, records(right, "out")[0].headers())
+        self.finds(right, "titles")
+
+    def test_sees_a_row_that_does_not_say_by_what_it_was_decided(self):
+        right = rounds()
+        seen_by(right, 1, None)
+        self.finds(right, "titles")
+
+    def test_knows_a_title_that_the_brokers_have_compacted_away(self):
+        right = rounds()
+        del records(right, "items")[0]
+        self.finds_nothing(right)
+
+    def test_sees_how_often_an_item_was_asked_for_otherwise(self):
+        right = rounds()
+        right.doctor("out", 3, {"times": 1})
+        self.finds(right, "counts")
+        right = rounds()
+        right.topics.put(".look.times-changelog", task_of("ana"), b"item-1", b"4")
+        self.finds(right, "store")
+
+    def test_sees_a_row_of_the_table_that_nobody_buried(self):
+        right = rounds()
+        del records(right, "dead-letter")[1]
+        self.finds(right, "dead letters")
+
+    # ---- what comes back as input ----
+
+    def test_sees_what_came_back_too_often_or_not_at_all(self):
+        for topic in ("again", "laps"):
+            for change in (lambda right, topic: multiplied(right, topic), lambda right, topic: records(right, topic).pop(1)):
+                right = rounds()
+                change(right, topic)
+                self.finds(right, "rounds")
+
+    def test_sees_what_came_back_and_never_should(self):
+        right = rounds()
+        right.come_back(right.events[0], "round 0")
+        self.finds(right, "rounds")
+        right = rounds()
+        right.come_back(right.events[2], "round -1")
+        self.finds(right, "rounds")
+
+    def test_sees_those_who_came_back_in_another_order(self):
+        right = rounds()
+        again = records(right, "again")
+        first, last = (next(i for i, r in enumerate(again) if right.topics.row_of(r)["event_id"] == e) for e in ("e1", "e3"))
+        again[first].parts, again[last].parts = (*again[first].parts[:3], *again[last].parts[3:]), (*again[last].parts[:3], *again[first].parts[3:])
+        self.finds(right, "rounds")
+
+    def test_sees_a_lap_that_is_counted_otherwise(self):
+        right = rounds()
+        right.doctor("laps", 1, {"count": 7})
+        self.finds(right, "rounds")
+        right = rounds()
+        right.topics.put(".lap.counts-changelog", task_of("ana"), b"ana", b"1")
+        self.finds(right, "store")
+
+    def test_takes_rounds_and_answers_that_come_again_where_that_may_be(self):
+        for topic in ("again", "laps", "out"):
+            right = rounds(once=False)
+            multiplied(right, topic)
+            self.finds_nothing(right)
+        for topic in ("again", "laps"):
+            right = rounds(once=False)
+            del records(right, topic)[1]
+            self.finds(right, "rounds")
+        right = rounds(once=False)
+        right.doctor("out", 0, {"title": "uno"})
+        self.finds(right, "titles")
+
     # ---- at least once ----
+
+    def test_takes_milestones_as_counts_that_come_again_make_them(self):
+        right = plain(REKEYED, once=False)
+        for i in range(4):  # counted a second time
+            right.emit("out", {**right.events[0], "count": 7 + i})
+            right.topics.put(".tally.counts-changelog", task_of("ana"), b"ana", str(7 + i).encode())
+        self.finds(right, "milestones")  # the tenth
+        right.emit("milestones", {"subject_id": "ana", "count": 10})
+        self.finds_nothing(right)
+        right.emit("milestones", {"subject_id": "ana", "count": 10})
+        self.finds_nothing(right)
+
+    def test_sees_milestones_that_no_counts_can_make(self):
+        for row in ({"subject_id": "ana", "count": 6}, {"subject_id": "ana", "count": 10}, {"subject_id": "bob", "count": 5}):
+            right = plain(REKEYED, once=False)
+            right.emit("milestones", row)
+            self.finds(right, "milestones")
+        right = plain(REKEYED, once=False)
+        records(right, "milestones").pop()
+        self.finds(right, "milestones")
 
     def test_takes_what_comes_again_where_that_may_be(self):
         right = plain(once=False)
@@ -407,7 +599,7 @@ class OracleTest(unittest.TestCase):
             right = plain()
             del right.topics.records[f"t-{topic}"][0]
             with self.assertRaises(AssertionError) as found:
-                right.oracle.check_records(right.events, right.decisions)
+                right.check()
             self.assertNotIsInstance(found.exception, Finding)
 
 
@@ -416,7 +608,7 @@ class OracleTest(unittest.TestCase):
 def doctored(right, change):
     """Topics as they must be, but for one thing."""
     change(right)
-    right.oracle.check_records(right.events, right.decisions)
+    right.check()
 
 
 def records(right, topic):
@@ -470,6 +662,8 @@ DOCTORED = {
     "order": [lambda: doctored(plain(), swap_first_and_third)],
     "counts": [lambda: doctored(plain(), lambda right: right.doctor("out", 2, {"count": 1}))],
     "milestones": [lambda: doctored(parking(), lambda right: records(right, "milestones").pop())],
+    "rounds": [lambda: doctored(rounds(), lambda right: records(right, "again").pop())],
+    "titles": [lambda: doctored(rounds(), lambda right: right.doctor("out", 0, {"title": "uno"}))],
     "timers": [lambda: doctored(parking(), lambda right: records(right, "reminders").pop())],
     "parked": [lambda: doctored(parking(), lambda right: right.topics.put(".remind.-parked-changelog", 0, b"r2", b"row"))],
     "dead letters": [lambda: doctored(plain(), lambda right: records(right, "dead-letter").pop())],

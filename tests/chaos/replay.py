@@ -9,7 +9,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "kafka"))
 import broker  # noqa: E402
-from shape import ATTEMPTS_MAX, MILESTONE, task_of  # noqa: E402
+from shape import ATTEMPTS_MAX, MILESTONE, TASKS, task_of  # noqa: E402
 
 PURPOSE = "ServicePersonalisation"
 EPOCH = datetime.datetime.fromtimestamp(0, datetime.timezone.utc)
@@ -26,6 +26,7 @@ class Letter:
     offset: int
     timestamp: int
     value_hash: bytes
+    topic: str = "journal"
 
 
 def in_ms(time):
@@ -48,6 +49,7 @@ class Replay:
         self.letters = []                            # those that are due for the record alone
         self.ends = collections.Counter()            # task -> its event time at last
         self.place_of = {}                           # event's id -> its records
+        self.in_tasks = [[] for _ in range(TASKS)]   # all rows in the order in which their task takes them up; not where they are rekeyed
         for record in in_order(journal):
             self.take(record, registry)
         passing = {subject: self.passing(subject, mine, seen) for subject, mine in self.events.items()}
@@ -55,6 +57,8 @@ class Replay:
         self.withdrawn = {subject for subject, mine in passing.items() if not any(how == MUST for _, _, how in mine)}
         #: subject -> what `tally` has counted, in that order: those that must pass, and those that others prove to have passed
         self.counted = {subject: [row for row, proved, _ in mine if proved] for subject, mine in passing.items()}
+        #: subjects of whom each event either had to pass or must not
+        self.sure = {subject for subject, mine in passing.items() if not any(how == MAY for _, _, how in mine)}
 
     def take(self, record, registry):
         row, cause = self.read(record, registry)
@@ -66,22 +70,15 @@ class Replay:
         self.place_of.setdefault(row["event_id"], []).append(record)
         task = task_of(row["subject_id"])
         self.ends[task] = max(self.ends[task], row["at"])
+        self.in_tasks[task].append(row)
 
     def read(self, record, registry):
         """(row, None) or (None, why it is none)."""
-        value = record.value()
-        if value is None:
+        if record.value() is None:
             return None, "no_value"
-        if len(value) < 5 or value[:1] != b"\0":
-            return None, "not_framed"
-        try:
-            registry.text_of(struct.unpack(">I", value[1:5])[0])
-        except AssertionError:
-            return None, "unknown_schema"
-        try:
-            row = broker.unframe(registry, value)[1]
-        except (EOFError, IndexError, ValueError, struct.error):
-            return None, "undecodable"
+        row, cause = read_value(record.value(), registry)
+        if cause:
+            return None, cause
         if not row["subject_id"]:
             return None, "no_subject"
         if not self.shape.rekeyed and task_of(row["subject_id"]) != record.partition():
@@ -89,9 +86,9 @@ class Replay:
         return row, None
 
     @staticmethod
-    def letter(record, cause, stage):
+    def letter(record, cause, stage, topic="journal"):
         return Letter(cause, stage, record.partition(), record.offset(), record.timestamp()[1], hashlib.sha256(record.value() or b"").digest()
-                      if record.value() is not None else b"")
+                      if record.value() is not None else b"", topic)
 
     @staticmethod
     def decided(consents, registry):
@@ -106,6 +103,8 @@ class Replay:
         """(row, whether it has to be out, MUST, MAY or None). A decision that was acknowledged before an event was written counts for
         it. A withdrawal that came later may still meet it, and then meets all of its subject's that follow: so the last one that
         is out proves those before it."""
+        if not self.shape.consents:
+            return [(row, True, MUST) for row in mine]
         decisions = self.decisions.get(subject, [])
         found, proved_until = [], collections.Counter()
         for i, row in enumerate(mine):
@@ -149,10 +148,63 @@ class Replay:
             asked[row["event_id"]] = row["subject_id"], times
         return asked
 
+    def rounds(self):
+        """subject -> for the first round and the second, who goes it: (event's id, next wish), in the order in which they do."""
+        due = {subject: [[], []] for subject in self.counted}
+        for subject, mine in self.counted.items():
+            for row in mine:
+                wished = int(row["wish"].split(" ")[1]) if row["wish"] else 0
+                for n in range(wished):
+                    due[subject][n].append((row["event_id"], f"round {wished - 1 - n}"))
+        return due
+
+    def asked_for(self):
+        """(event's id, how often its item was asked for in its task) once each; (task, item) -> how often in the end."""
+        each, so_far = collections.Counter(), collections.Counter()
+        for task, rows in enumerate(self.in_tasks):
+            for row in rows:
+                so_far[task, row["item"].encode()] += 1
+                each[row["event_id"], so_far[task, row["item"].encode()]] += 1
+        return each, so_far
+
     def all_letters(self):
         buried = [self.letter(record, "retries_exhausted", "remind") for row in self.wishing("retry") if row["wish"] == "retry"
                   for record in self.place_of[row["event_id"]]]
         return collections.Counter([*self.letters, *buried])
+
+
+def read_value(value, registry):
+    """(row, None) or (None, why it is none)."""
+    if len(value) < 5 or value[:1] != b"\0":
+        return None, "not_framed"
+    try:
+        registry.text_of(struct.unpack(">I", value[1:5])[0])
+    except AssertionError:
+        return None, "unknown_schema"
+    try:
+        return broker.unframe(registry, value)[1], None
+    except (EOFError, IndexError, ValueError, struct.error):
+        return None, "undecodable"
+
+
+class Items:
+    """The global table, at each place of its topic. changes: those that were acknowledged, since the topic may have been compacted."""
+
+    def __init__(self, records, registry, changes):
+        self.letters, self.changes = [], collections.defaultdict(list)  # item -> (partition, offset, title or None) as they came
+        found = {(partition, offset): (item, title) for partition, offset, item, title in changes}
+        for record in in_order(records):
+            row, cause = (None, None) if record.value() is None else read_value(record.value(), registry)
+            if cause:
+                self.letters.append(Replay.letter(record, cause, "source", "items"))
+            found[record.partition(), record.offset()] = (record.key().decode(), row and row["title"])
+        for (partition, offset), (item, title) in sorted(found.items()):
+            self.changes[item].append((partition, offset, title))
+
+    def title(self, item, reached):
+        """reached: for each partition, one past what counts."""
+        titles = [title for partition, offset, title in self.changes[item] if offset < reached[partition]]
+        return titles[-1] if titles and titles[-1] is not None else "none"
 
 
 def consent_key(subject, purpose):
