@@ -34,8 +34,7 @@ class Forwarding : public testing::Test {
     ASSERT_THAT(rig.findings(), Not(HasSubstr("error"))) << rig.findings();
   }
   static std::string letters() {
-    const char* root = std::getenv("SONDER_SOURCE_DIR");
-    return std::string(root == nullptr ? "." : root) + "/schemas/dead_letter.avsc";
+    return shipped_schemas() + "/dead_letter.avsc";
   }
   /// A value as a producer with that schema writes it.
   std::string framed(const char* schema_json, const std::string& body) {

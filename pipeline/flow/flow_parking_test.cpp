@@ -23,20 +23,6 @@ using testing::IsEmpty;
 using testing::Pair;
 using testing::SizeIs;
 
-constexpr auto counted_schema = R"({"type":"record","name":"counted","fields":[
-  {"name":"event_id","type":"string","sonder.privacy":{"categories":[]}},
-  {"name":"count","type":"long","sonder.privacy":{"categories":[]}}]})";
-
-std::string event(const std::string& id, const std::string& subject, std::int64_t at, const std::string& text = "t") {
-  return R"({"event_id":")" + id + R"(","subject_id":")" + subject + R"(","at":)" + std::to_string(at) + R"(,"text":")" + text + "\"}";
-}
-
-std::string decision(const std::string& subject, const std::string& what, std::int64_t at,
-                     const std::string& purpose = "ServicePersonalisation") {
-  return R"({"subject_id":")" + subject + R"(","purpose":")" + purpose + R"(","decision":")" + what + R"(","at":)" +
-         std::to_string(at) + "}";
-}
-
 std::int64_t system_ms() {
   return std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
@@ -44,8 +30,7 @@ std::int64_t system_ms() {
 class FlowParking : public testing::Test {
  protected:
   FlowParking() {
-    const char* root = std::getenv("SONDER_SOURCE_DIR");
-    schemas = std::string(root == nullptr ? "." : root) + "/schemas";
+    schemas = shipped_schemas();
     rig.file("event.avsc", plain_event_schema);
     rig.file("counted.avsc", counted_schema);
   }

@@ -5,7 +5,6 @@
 #include <array>
 #include <atomic>
 #include <chrono>
-#include <cstdlib>
 #include <functional>
 #include <mutex>
 #include <stdexcept>
@@ -126,11 +125,10 @@ class FlowRebalance : public testing::Test {
   }
 
   void flow(const std::string& how, int partitions = 1, const std::string& commit_interval = "5ms") {
-    const char* root = std::getenv("SONDER_SOURCE_DIR");
     rig.flow("flow: t\nlog: {kind: embedded, dir: data}\ntopics:\n"
              "  events: {schema: event.avsc, subject: subject_id, event_time: at, partitions: " + std::to_string(partitions) + "}\n"
              "  out: {schema: lengths.avsc, partitions: " + std::to_string(partitions) + ", carries: [behaviour, quasi_identifier]}\n"
-             "  dead_letter: {schema: " + std::string(root == nullptr ? "." : root) + "/schemas/dead_letter.avsc, partitions: 1}\n"
+             "  dead_letter: {schema: " + shipped_schemas() + "/dead_letter.avsc, partitions: 1}\n"
              "stages:\n  bad: {plugin: misbehaving, in: {texts: events}, attempts_max: 9, retry: 1m, retry_max: 1m, config: {how: " + how +
              ", when: poison}}\n"
              "sinks:\n  out: bad.out\nrun: {commit_interval: " + commit_interval + ", batch_rows: 1}\n");

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
 #include <stdexcept>
 
 #include "avro/decode_plan.h"
@@ -12,6 +13,7 @@
 #include "avro/framing.h"
 #include "avro/json.h"
 #include "flow/schema_notes.h"
+#include "observe/log.h"
 
 namespace sonder {
 
@@ -34,6 +36,20 @@ std::string replace_all(std::string text, const std::string& what, const std::st
 }
 
 }  // namespace
+
+std::string event(const std::string& id, const std::string& subject, std::int64_t at, const std::string& text) {
+  return R"({"event_id":")" + id + R"(","subject_id":")" + subject + R"(","at":)" + std::to_string(at) + R"(,"text":")" + text + "\"}";
+}
+
+std::string decision(const std::string& subject, const std::string& what, std::int64_t at, const std::string& purpose) {
+  return R"({"subject_id":")" + subject + R"(","purpose":")" + purpose + R"(","decision":")" + what + R"(","at":)" +
+         std::to_string(at) + "}";
+}
+
+std::string shipped_schemas() {
+  const char* root = std::getenv("SONDER_SOURCE_DIR");
+  return std::string(root == nullptr ? "." : root) + "/schemas";
+}
 
 flow_rig::flow_rig() {
   auto pattern = (std::filesystem::temp_directory_path() / "sonder-flow-XXXXXX").string();
@@ -160,6 +176,20 @@ result<run_summary> flow_rig::try_run() {
 result<run_summary> flow_rig::try_run_on(log& through) {
   (void)checked();
   return run_worker(graph_, through, options_);
+}
+
+std::string flow_rig::lines_of(const std::function<void()>& act) {
+  log_options how;
+  how.form = log_form::json;
+  how.file = (folder_ / "lines").string();
+  std::filesystem::remove(how.file);
+  auto lines = must(logger::open(how));
+  options_.lines = lines.get();
+  act();
+  options_.lines = nullptr;
+  lines.reset();
+  std::ifstream in(how.file);
+  return {std::istreambuf_iterator<char>(in), {}};
 }
 
 run_summary flow_rig::run() {

@@ -18,6 +18,22 @@ inline constexpr auto plain_event_schema = R"({"type":"record","name":"event","f
   {"name":"subject_id","type":"string","sonder.privacy":{"categories":[]}},
   {"name":"at","type":{"type":"long","logicalType":"timestamp-millis"},"sonder.privacy":{"categories":[]}},
   {"name":"text","type":"string","sonder.privacy":{"categories":[]}}]})";
+/// What the plugin `counter` makes of these events.
+inline constexpr auto counted_schema = R"({"type":"record","name":"counted","fields":[
+  {"name":"event_id","type":"string","sonder.privacy":{"categories":[]}},
+  {"name":"count","type":"long","sonder.privacy":{"categories":[]}}]})";
+inline constexpr auto counted_of_subject_schema = R"({"type":"record","name":"counted","fields":[
+  {"name":"event_id","type":"string","sonder.privacy":{"categories":[]}},
+  {"name":"subject_id","type":"string","sonder.privacy":{"categories":[]}},
+  {"name":"count","type":"long","sonder.privacy":{"categories":[]}}]})";
+
+/// A row of `plain_event_schema`.
+[[nodiscard]] std::string event(const std::string& id, const std::string& subject, std::int64_t at, const std::string& text = "t");
+/// A row of the shipped `consent.avsc`.
+[[nodiscard]] std::string decision(const std::string& subject, const std::string& what, std::int64_t at,
+                                   const std::string& purpose = "ServicePersonalisation");
+/// The folder of the shipped schemas.
+[[nodiscard]] std::string shipped_schemas();
 
 /// A whole flow in a temporary folder, for tests: configuration, schemas, an embedded log, and rows in and out as JSON.
 /// Fails the test it is used in by exceptions, which GoogleTest reports.
@@ -49,6 +65,8 @@ class flow_rig {
   /// As `try_run`, through a log of the test's own that stands before the rig's.
   [[nodiscard]] result<run_summary> try_run_on(log& through);
   worker_options& options() { return options_; }
+  /// What workers that `act` runs write to their log, as JSON lines.
+  [[nodiscard]] std::string lines_of(const std::function<void()>& act);
 
   /// Values of all records of a topic as JSON, partition after partition; sorted, since partitions have no common order.
   [[nodiscard]] std::vector<std::string> records(const std::string& topic);

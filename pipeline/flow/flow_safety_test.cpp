@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <cstdlib>
 #include <thread>
 
 #include "avro/framing.h"
@@ -21,7 +20,6 @@ using testing::Each;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-using testing::Pair;
 using testing::SizeIs;
 
 std::string schema_of(const std::string& name, const std::string& fields) {
@@ -36,10 +34,6 @@ const std::string micros = R"({"type":"long","logicalType":"timestamp-micros"})"
 const std::string text_type = R"("string")";
 const std::string subject_and_text =
     field_of("event_id", text_type) + "," + field_of("subject_id", text_type) + "," + field_of("text", text_type);
-
-std::string event(const std::string& id, const std::string& subject, std::int64_t at, const std::string& text = "t") {
-  return R"({"event_id":")" + id + R"(","subject_id":")" + subject + R"(","at":)" + std::to_string(at) + R"(,"text":")" + text + "\"}";
-}
 
 std::string padded(int number, std::size_t size) {
   auto name = std::to_string(number);
@@ -95,8 +89,7 @@ std::vector<std::string> one_subject_each(std::int32_t partitions) {
 class FlowSafety : public testing::Test {
  protected:
   FlowSafety() {
-    const char* root = std::getenv("SONDER_SOURCE_DIR");
-    schemas = std::string(root == nullptr ? "." : root) + "/schemas";
+    schemas = shipped_schemas();
     rig.file("event.avsc", schema_of("event", subject_and_text + "," + field_of("at", millis)));
     rig.file("fine.avsc", schema_of("fine", subject_and_text + "," + field_of("at", micros)));
     rig.file("counted.avsc", schema_of("counted", field_of("event_id", text_type) + "," + field_of("count", R"("long")")));

@@ -3,8 +3,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
-#include <fstream>
 #include <thread>
 
 #include "avro/decode_plan.h"
@@ -13,7 +11,6 @@
 #include "flow/flow_rig.h"
 #include "flow/forwarding_log_rig.h"
 #include "flow/schema_notes.h"
-#include "observe/log.h"
 
 namespace sonder {
 namespace {
@@ -25,29 +22,9 @@ using testing::Pair;
 using testing::SizeIs;
 using testing::UnorderedElementsAre;
 
-constexpr auto counted_schema = R"({"type":"record","name":"counted","fields":[
-  {"name":"event_id","type":"string","sonder.privacy":{"categories":[]}},
-  {"name":"subject_id","type":"string","sonder.privacy":{"categories":[]}},
-  {"name":"count","type":"long","sonder.privacy":{"categories":[]}}]})";
-
 constexpr auto lengths_schema = R"({"type":"record","name":"lengths","fields":[
   {"name":"event_id","type":"string","sonder.privacy":{"categories":[]}},
   {"name":"length","type":"long","sonder.privacy":{"categories":[]}}]})";
-
-std::string source_schemas() {
-  const char* root = std::getenv("SONDER_SOURCE_DIR");
-  return std::string(root == nullptr ? "." : root) + "/schemas";
-}
-
-std::string event(const std::string& id, const std::string& subject, std::int64_t at, const std::string& text = "t") {
-  return R"({"event_id":")" + id + R"(","subject_id":")" + subject + R"(","at":)" + std::to_string(at) + R"(,"text":")" + text + "\"}";
-}
-
-std::string decision(const std::string& subject, const std::string& what, std::int64_t at,
-                     const std::string& purpose = "ServicePersonalisation") {
-  return R"({"subject_id":")" + subject + R"(","purpose":")" + purpose + R"(","decision":")" + what + R"(","at":)" +
-         std::to_string(at) + "}";
-}
 
 /// A log whose first commits fail, as on a broken disk.
 class failing_log final : public forwarding_log {
@@ -91,7 +68,7 @@ class FlowTest : public testing::Test {
  protected:
   FlowTest() {
     rig.file("event.avsc", plain_event_schema);
-    rig.file("counted.avsc", counted_schema);
+    rig.file("counted.avsc", counted_of_subject_schema);
     rig.file("lengths.avsc", lengths_schema);
   }
 
@@ -99,10 +76,10 @@ class FlowTest : public testing::Test {
                    const std::string& more = "") {
     return "flow: t\nlog: {kind: embedded, dir: data}\ntopics:\n"
            "  events: {schema: event.avsc, subject: subject_id, event_time: at, partitions: 2}\n"
-           "  consent: {schema: " + source_schemas() + "/consent.avsc, subject: subject_id, key: [subject_id, purpose], event_time: at, role: table, partitions: 2}\n"
+           "  consent: {schema: " + shipped_schemas() + "/consent.avsc, subject: subject_id, key: [subject_id, purpose], event_time: at, role: table, partitions: 2}\n"
            "  out: {schema: " + out_schema + ", key: event_id, partitions: 2, " + out_options +
            "carries: [behaviour, quasi_identifier]}\n"
-           "  dead_letter: {schema: " + source_schemas() + "/dead_letter.avsc, partitions: 1}\n"
+           "  dead_letter: {schema: " + shipped_schemas() + "/dead_letter.avsc, partitions: 1}\n"
            "stages:\n" + stages + "sinks:\n  out: " + from + "\n" + more;
   }
 
@@ -251,16 +228,7 @@ INSTANTIATE_TEST_SUITE_P(Each, Misbehaviour,
 TEST_F(FlowTest, SaysOnceInTheLogWhatWasWrongWithAPluginsAnswer) {
   rig.flow(yaml("lengths.avsc", "  bad: {plugin: misbehaving, in: {texts: events}, config: {how: wrong_length, when: poison}}\n", "bad.out"));
   rig.give("events", {event("e1", "ana", 1, "poison"), event("e2", "ana", 2, "poison"), event("e3", "ana", 3, "ok")});
-  const auto file = (rig.folder() / "lines").string();
-  log_options form{.form = log_form::json};
-  form.file = file;
-  auto lines = logger::open(form);
-  ASSERT_TRUE(lines);
-  rig.options().lines = lines->get();
-  rig.run();
-  lines->reset();
-  std::ifstream in(file);
-  const std::string said(std::istreambuf_iterator<char>(in), {});
+  const auto said = rig.lines_of([&] { rig.run(); });
   EXPECT_THAT(said, HasSubstr("a plugin's row is dead-lettered"));
   EXPECT_THAT(said, HasSubstr(R"("stage":"bad","plugin":"misbehaving","cause":"bad_output","because":"column \"length\": has 2 rows, should have 1")"));
   EXPECT_EQ(said.find("is dead-lettered"), said.rfind("is dead-lettered"));

@@ -1,7 +1,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 
 #include "flow/flow_rig.h"
 
@@ -33,8 +32,7 @@ class Withholding : public testing::Test {
  protected:
   Withholding() {
     rig.file("event.avsc", event_schema);
-    const char* root = std::getenv("SONDER_SOURCE_DIR");
-    schemas = std::string(root == nullptr ? "." : root) + "/schemas";
+    schemas = shipped_schemas();
   }
 
   /// Rows pass `stages`, from the authority's `consent.allowed` to `from`.

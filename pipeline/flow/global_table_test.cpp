@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
 #include <thread>
 
 #include "flow/flow_rig.h"
@@ -28,11 +27,6 @@ constexpr auto found_schema = R"({"type":"record","name":"found","fields":[
   {"name":"title","type":"string","sonder.privacy":{"categories":[]}},
   {"name":"times","type":"long","sonder.privacy":{"categories":[]}}]})";
 
-std::string source_schemas() {
-  const char* root = std::getenv("SONDER_SOURCE_DIR");
-  return std::string(root == nullptr ? "." : root) + "/schemas";
-}
-
 std::string event(const std::string& id, const std::string& subject, const std::string& text) {
   return R"({"event_id":")" + id + R"(","subject_id":")" + subject + R"(","at":1000,"text":")" + text + "\"}";
 }
@@ -52,7 +46,7 @@ class GlobalTableTest : public testing::Test {
              "  events: {schema: event.avsc, subject: subject_id, event_time: at, partitions: 3}\n"
              "  items: {schema: item.avsc, key: id, partitions: 2, " + items + "}\n"
              "  out: {schema: found.avsc, key: event_id, partitions: 1, carries: [behaviour, quasi_identifier]}\n"
-             "  dead_letter: {schema: " + source_schemas() + "/dead_letter.avsc, partitions: 1}\n"
+             "  dead_letter: {schema: " + shipped_schemas() + "/dead_letter.avsc, partitions: 1}\n"
              "stages:\n  look: {plugin: lookup, in: {events: events, items: items}, config: " + config + "}\n"
              "sinks:\n  out: look.out\nrun: {batch_rows: 8, commit_interval: 5ms}\n");
   }
@@ -231,7 +225,7 @@ TEST_F(GlobalTableTest, SaysWhoCannotReadOne) {
   EXPECT_THAT(rig.findings(), HasSubstr(R"(topic "items" is a global table, which every worker reads from its beginning when it starts)"));
   rig.flow("flow: t\nlog: {kind: embedded, dir: data}\ntopics:\n"
            "  events: {schema: event.avsc, subject: subject_id, event_time: at, partitions: 3}\n"
-           "  consent: {schema: " + source_schemas() + "/consent.avsc, subject: subject_id, key: [subject_id, purpose], role: global, compact: true, partitions: 2}\n"
+           "  consent: {schema: " + shipped_schemas() + "/consent.avsc, subject: subject_id, key: [subject_id, purpose], role: global, compact: true, partitions: 2}\n"
            "  out: {schema: event.avsc, key: event_id, partitions: 1}\n"
            "stages:\n  consent: {plugin: consent_filter, in: {events: events, decisions: consent}}\nsinks:\n  out: consent.allowed\n");
   EXPECT_THAT(rig.findings(), HasSubstr(R"(stage "consent" decides on consent by topic "consent", a global table, which is not read further before each event)"));

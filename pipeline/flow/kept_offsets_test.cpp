@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <set>
 
 #include "flow/flow_rig.h"
@@ -45,17 +44,11 @@ class forgetful_log final : public forwarding_log {
   std::set<std::string> topics_;
 };
 
-std::string event(const std::string& id, const std::string& subject, std::int64_t at) {
-  return R"({"event_id":")" + id + R"(","subject_id":")" + subject + R"(","at":)" + std::to_string(at) + R"(,"text":"t"})";
-}
-
 class KeptOffsets : public testing::Test {
  protected:
   KeptOffsets() {
     rig.file("event.avsc", plain_event_schema);
-    rig.file("counted.avsc", R"({"type":"record","name":"counted","fields":[
-      {"name":"event_id","type":"string","sonder.privacy":{"categories":[]}},
-      {"name":"count","type":"long","sonder.privacy":{"categories":[]}}]})");
+    rig.file("counted.avsc", counted_schema);
   }
   void flow(const std::string& events = "partitions: 1") {
     rig.flow("flow: t\nlog: {kind: embedded, dir: data}\ndead_letter: none\ntopics:\n"

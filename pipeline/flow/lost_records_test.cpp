@@ -4,10 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 
 #include "flow/flow_rig.h"
 #include "flow/forwarding_log_rig.h"
@@ -23,11 +21,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::SizeIs;
 
-std::string source_schemas() {
-  const char* root = std::getenv("SONDER_SOURCE_DIR");
-  return std::string(root == nullptr ? "." : root) + "/schemas";
-}
-
 class LostRecords : public testing::Test {
  protected:
   LostRecords() {
@@ -40,20 +33,19 @@ class LostRecords : public testing::Test {
   void flow(const std::string& events) {
     rig.flow("flow: t\nlog: {kind: embedded, dir: data}\ntopics:\n"
              "  events: {schema: event.avsc, subject: subject_id, event_time: at, partitions: 1, retention: 1h" + events + "}\n"
-             "  consent: {schema: " + source_schemas() + "/consent.avsc, subject: subject_id, key: [subject_id, purpose], event_time: at, "
+             "  consent: {schema: " + shipped_schemas() + "/consent.avsc, subject: subject_id, key: [subject_id, purpose], event_time: at, "
              "role: table, partitions: 1, retention: 1h}\n"
              "  out: {schema: event.avsc, partitions: 1, purpose: ServicePersonalisation, carries: [behaviour, quasi_identifier]}\n"
-             "  dead_letter: {schema: " + source_schemas() + "/dead_letter.avsc, partitions: 1}\n"
+             "  dead_letter: {schema: " + shipped_schemas() + "/dead_letter.avsc, partitions: 1}\n"
              "stages:\n  consent: {plugin: consent_filter, in: {events: events, decisions: consent}}\n"
              "sinks:\n  out: consent.allowed\n");
   }
   void give(const std::string& id) {
-    rig.give("events", {R"({"event_id":")" + id + R"(","subject_id":"ana","at":)" + std::to_string(now_ms) + R"(,"text":"t"})"});
+    rig.give("events", {event(id, "ana", now_ms)});
   }
   /// Before the events of now.
   void decide(const std::string& what) {
-    rig.give("consent", {R"({"subject_id":"ana","purpose":"ServicePersonalisation","decision":")" + what + R"(","at":)" +
-                         std::to_string(now_ms - 1'000) + "}"});
+    rig.give("consent", {decision("ana", what, now_ms - 1'000)});
   }
   /// All that the topics hold is too old now.
   void pass_retention() {
@@ -80,21 +72,13 @@ TEST_F(LostRecords, AreCountedAndSaidOnceWhereEventsArePassedOver) {
   give("e3");
   pass_retention();
   give("e4");
-  const auto file = (rig.folder() / "lines").string();
-  log_options form{.form = log_form::json};
-  form.file = file;
-  auto lines = logger::open(form);
-  ASSERT_TRUE(lines);
-  rig.options().lines = lines->get();
-  const auto summary = rig.run();
-  lines->reset();
+  run_summary summary;
+  const auto said = rig.lines_of([&] { summary = rig.run(); });
 
   EXPECT_THAT(rig.records("out"), ElementsAre(HasSubstr("e1"), HasSubstr("e4")));
   EXPECT_EQ(port(summary, "events", "source").lost, 2U);
   EXPECT_EQ(port(summary, "events", "source").in, 1U);
   EXPECT_EQ(lost("events"), 2);
-  std::ifstream in(file);
-  const std::string said(std::istreambuf_iterator<char>(in), {});
   EXPECT_THAT(said, HasSubstr(R"("topic":"events","partition":0,"offset":1,"offsets_gone":2)"));
 }
 

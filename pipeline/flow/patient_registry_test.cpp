@@ -147,12 +147,11 @@ TEST_F(PatientRegistry, AsksNoMoreOftenThanItsPause) {
 class WorkerWithoutRegistry : public testing::Test {
  protected:
   WorkerWithoutRegistry() : server([this](const test::registry_server::request& asked) { return answer(asked); }) {
-    const char* root = std::getenv("SONDER_SOURCE_DIR");
     rig.file("event.avsc", plain_event_schema);
     rig.flow("flow: t\nlog: {kind: embedded, dir: data}\ntopics:\n"
              "  events: {schema: event.avsc, subject: subject_id, event_time: at, partitions: 1}\n"
              "  out: {schema: event.avsc, partitions: 1, carries: [behaviour, quasi_identifier]}\n"
-             "  dead_letter: {schema: " + std::string(root == nullptr ? "." : root) + "/schemas/dead_letter.avsc, partitions: 1}\n"
+             "  dead_letter: {schema: " + shipped_schemas() + "/dead_letter.avsc, partitions: 1}\n"
              "stages:\n  through: {plugin: passthrough, in: {in: events}}\nsinks:\n  out: through.out\n"
              "run: {commit_interval: 5ms}\n");
     confluent_options how;
@@ -267,12 +266,11 @@ TEST_F(WorkerWithoutRegistry, BuriesARecordOfAGlobalTableThatLiesBehindOneWhichW
   rig.file("item.avsc", R"({"type":"record","name":"item","fields":[)" + text_field("id") + "," + text_field("title") + "]}");
   rig.file("found.avsc", R"({"type":"record","name":"found","fields":[)" + text_field("event_id") + "," + text_field("title") +
                              R"(,{"name":"times","type":"long","sonder.privacy":{"categories":[]}}]})");
-  const char* root = std::getenv("SONDER_SOURCE_DIR");
   rig.flow("flow: t\nlog: {kind: embedded, dir: data}\ntopics:\n"
            "  events: {schema: event.avsc, subject: subject_id, event_time: at, partitions: 1}\n"
            "  items: {schema: item.avsc, key: id, partitions: 1, role: global, compact: true}\n"
            "  out: {schema: found.avsc, key: event_id, partitions: 1, carries: [behaviour, quasi_identifier]}\n"
-           "  dead_letter: {schema: " + std::string(root == nullptr ? "." : root) + "/schemas/dead_letter.avsc, partitions: 1}\n"
+           "  dead_letter: {schema: " + shipped_schemas() + "/dead_letter.avsc, partitions: 1}\n"
            "stages:\n  look: {plugin: lookup, in: {events: events, items: items}}\nsinks:\n  out: look.out\nrun: {commit_interval: 5ms}\n");
   ASSERT_TRUE(run(1s, true)) << rig.findings();  // registers
   const auto id_of = [&](const std::string& name) {

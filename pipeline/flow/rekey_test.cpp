@@ -5,7 +5,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <cstdlib>
 #include <map>
 #include <thread>
 
@@ -19,35 +18,21 @@ using testing::HasSubstr;
 using testing::Pair;
 using testing::SizeIs;
 
-constexpr auto counted_schema = R"({"type":"record","name":"counted","fields":[
-  {"name":"event_id","type":"string","sonder.privacy":{"categories":[]}},
-  {"name":"subject_id","type":"string","sonder.privacy":{"categories":[]}},
-  {"name":"count","type":"long","sonder.privacy":{"categories":[]}}]})";
-
-std::string source_schemas() {
-  const char* root = std::getenv("SONDER_SOURCE_DIR");
-  return std::string(root == nullptr ? "." : root) + "/schemas";
-}
-
-std::string event(const std::string& id, const std::string& subject, std::int64_t at, const std::string& text = "t") {
-  return R"({"event_id":")" + id + R"(","subject_id":")" + subject + R"(","at":)" + std::to_string(at) + R"(,"text":")" + text + "\"}";
-}
-
 /// A flow whose events are keyed by their own id, on three partitions, beside a table on two.
 class RekeyTest : public testing::Test {
  protected:
   RekeyTest() {
     rig.file("event.avsc", plain_event_schema);
-    rig.file("counted.avsc", counted_schema);
+    rig.file("counted.avsc", counted_of_subject_schema);
   }
 
   std::string yaml(const std::string& out_schema, const std::string& stages, const std::string& from,
                    const std::string& events = "key: event_id, partitions: 3, rekey: true") {
     return "flow: t\nlog: {kind: embedded, dir: data}\ntopics:\n"
            "  events: {schema: event.avsc, subject: subject_id, event_time: at, " + events + "}\n"
-           "  consent: {schema: " + source_schemas() + "/consent.avsc, subject: subject_id, key: [subject_id, purpose], event_time: at, role: table, partitions: 2}\n"
+           "  consent: {schema: " + shipped_schemas() + "/consent.avsc, subject: subject_id, key: [subject_id, purpose], event_time: at, role: table, partitions: 2}\n"
            "  out: {schema: " + out_schema + ", key: event_id, partitions: 2, " + out_options + "carries: [behaviour, quasi_identifier]}\n"
-           "  dead_letter: {schema: " + source_schemas() + "/dead_letter.avsc, partitions: 1}\n"
+           "  dead_letter: {schema: " + shipped_schemas() + "/dead_letter.avsc, partitions: 1}\n"
            "stages:\n" + stages + "sinks:\n  out: " + from + "\n";
   }
   static std::string tally() { return "  tally: {plugin: counter, in: {events: events}}\n"; }

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <set>
 
 #include "flow/flow_rig.h"
@@ -17,33 +16,18 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-std::string source_schemas() {
-  const char* root = std::getenv("SONDER_SOURCE_DIR");
-  return std::string(root == nullptr ? "." : root) + "/schemas";
-}
-std::string event(const std::string& id, const std::string& subject, std::int64_t at) {
-  return R"({"event_id":")" + id + R"(","subject_id":")" + subject + R"(","at":)" + std::to_string(at) + R"(,"text":"t"})";
-}
-std::string decision(const std::string& subject, const std::string& what, std::int64_t at) {
-  return R"({"subject_id":")" + subject + R"(","purpose":"ServicePersonalisation","decision":")" + what + R"(","at":)" + std::to_string(at) +
-         "}";
-}
-
 /// Two tasks; consent from a table, and a stage that numbers each subject's events out of its store.
 class ResetPlan : public testing::Test {
  protected:
   explicit ResetPlan(const std::string& events = "partitions: 2") {
     rig.file("event.avsc", plain_event_schema);
-    rig.file("counted.avsc", R"({"type":"record","name":"counted","fields":[
-      {"name":"event_id","type":"string","sonder.privacy":{"categories":[]}},
-      {"name":"subject_id","type":"string","sonder.privacy":{"categories":[]}},
-      {"name":"count","type":"long","sonder.privacy":{"categories":[]}}]})");
+    rig.file("counted.avsc", counted_of_subject_schema);
     rig.flow("flow: t\nlog: {kind: embedded, dir: data}\ntopics:\n"
              "  events: {schema: event.avsc, subject: subject_id, event_time: at, " + events + "}\n"
-             "  consent: {schema: " + source_schemas() + "/consent.avsc, subject: subject_id, key: [subject_id, purpose], event_time: at, "
+             "  consent: {schema: " + shipped_schemas() + "/consent.avsc, subject: subject_id, key: [subject_id, purpose], event_time: at, "
              "role: table, partitions: 2}\n"
              "  out: {schema: counted.avsc, partitions: 1, purpose: ServicePersonalisation, carries: [behaviour, quasi_identifier]}\n"
-             "  dead_letter: {schema: " + source_schemas() + "/dead_letter.avsc, partitions: 1}\n"
+             "  dead_letter: {schema: " + shipped_schemas() + "/dead_letter.avsc, partitions: 1}\n"
              "stages:\n"
              "  consent: {plugin: consent_filter, in: {events: events, decisions: consent}}\n"
              "  tally: {plugin: counter, in: {events: consent.allowed}, purpose: ServicePersonalisation}\n"

@@ -18,9 +18,6 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 
-std::string event(const std::string& id, const std::string& subject, std::int64_t at) {
-  return R"({"event_id":")" + id + R"(","subject_id":")" + subject + R"(","at":)" + std::to_string(at) + R"(,"text":"t"})";
-}
 std::string four(int number) { return std::to_string(10'000 + number).substr(1); }
 
 /// Takes so few changes at once, and so many epochs; then another has taken over, as after a kill.
@@ -44,9 +41,7 @@ class StoreVersions : public testing::Test {
  protected:
   StoreVersions() {
     rig.file("event.avsc", plain_event_schema);
-    rig.file("counted.avsc", R"({"type":"record","name":"counted","fields":[
-      {"name":"event_id","type":"string","sonder.privacy":{"categories":[]}},
-      {"name":"count","type":"long","sonder.privacy":{"categories":[]}}]})");
+    rig.file("counted.avsc", counted_schema);
   }
   void flow(const std::string& plugin, const std::string& port, const std::string& schema = "event.avsc", const std::string& more = "") {
     rig.flow(

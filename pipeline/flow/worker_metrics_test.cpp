@@ -3,7 +3,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <cstdlib>
 #include <map>
 #include <thread>
 
@@ -30,15 +29,10 @@ const std::string event_fields = field_of("event_id", R"("string")") + "," + fie
                                  field_of("text", R"("string")") + "," +
                                  field_of("at", R"({"type":"long","logicalType":"timestamp-millis"})");
 
-std::string event(const std::string& id, const std::string& subject, std::int64_t at, const std::string& text = "t") {
-  return R"({"event_id":")" + id + R"(","subject_id":")" + subject + R"(","at":)" + std::to_string(at) + R"(,"text":")" + text + "\"}";
-}
-
 class WorkerMetrics : public testing::Test {
  protected:
   WorkerMetrics() {
-    const char* root = std::getenv("SONDER_SOURCE_DIR");
-    schemas = std::string(root == nullptr ? "." : root) + "/schemas";
+    schemas = shipped_schemas();
     rig.file("event.avsc", record_of("event", event_fields));
     rig.file("lengths.avsc", record_of("lengths", field_of("length", R"("long")")));
     rig.file("counted.avsc", record_of("counted", field_of("event_id", R"("string")") + "," + field_of("count", R"("long")")));
