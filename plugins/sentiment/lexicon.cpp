@@ -88,6 +88,7 @@ entry_index lexicon::add(std::string_view word) {
     throw std::invalid_argument("lexicon: a word is longer than the table takes");
   const auto index = entry_index(entries_.size());
   words_.set(word, index);
+  filter_.add(text::word_table::hash(view));
   entries_.emplace_back();
   return index;
 }

@@ -66,7 +66,10 @@ class lexicon {
   static const lexicon& shipped();
 
   /// `word` is folded; 16 bytes past its end must be readable.
-  [[nodiscard]] entry_index find(std::string_view word) const noexcept { return words_.find(word); }
+  [[nodiscard]] entry_index find(std::string_view word) const noexcept {
+    const std::uint64_t hash = text::word_table::hash(word);
+    return words_.find(word, hash, filter_.may_have(hash));
+  }
   [[nodiscard]] const entry& operator[](entry_index index) const noexcept {
     return entries_[index];
   }
@@ -91,6 +94,7 @@ class lexicon {
 
   std::vector<entry> entries_{1};
   text::word_table words_{0};      // a word's number is its place in entries_
+  text::word_filter filter_;       // of them: three words of four in a text are not known
   std::vector<emoji_name> emoji_;  // by code point
   std::vector<entry_index> emoji_words_;
   std::vector<phrase> phrases_;

@@ -29,7 +29,7 @@ void word_table::set(std::string_view word, std::uint16_t number) {
   const std::uint64_t hashed = hash(readable);
   slot made = slot_of(readable, hashed);
   std::size_t at = (hashed & mask_) * line_slots;
-  const std::size_t slots_mask = lines_.size() * line_slots - 1;
+  const std::size_t slots_mask = (mask_ + 1) * line_slots - 1;
   const auto slot_at = [this](std::size_t place) -> slot& {
     return lines_[place / line_slots].slots[place % line_slots];
   };

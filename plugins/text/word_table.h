@@ -13,6 +13,27 @@
 
 namespace sonder::text {
 
+/// Which words a table has, by a bit a hash: it says "no" for sure and "yes" perhaps. For tables
+/// that few of the words that are asked for stand in: it stays in the cache nearest to a core, and
+/// of the table only the lines of known words are read.
+class word_filter {
+ public:
+  void add(std::uint64_t hash) noexcept {
+    bits_[place(hash)] |= std::uint64_t{1} << (hash >> shift) % 64;
+  }
+  [[nodiscard]] bool may_have(std::uint64_t hash) const noexcept {
+    return (bits_[place(hash)] >> (hash >> shift) % 64 & 1U) != 0;
+  }
+
+ private:
+  static constexpr std::size_t bits_max = std::size_t{1} << 16;  // 8 KiB; full with 10,000 words
+  static constexpr unsigned shift = 20;  // the table's place comes from the bits below
+
+  static std::size_t place(std::uint64_t hash) noexcept { return (hash >> shift) % bits_max / 64; }
+
+  std::vector<std::uint64_t> bits_ = std::vector<std::uint64_t>(bits_max / 64);
+};
+
 /// Folded words and a number of each: a dictionary that is read for every word of every text.
 ///
 /// Filled by one thread, then read by any. Most words stand in their slots, four to a line of
@@ -47,13 +68,19 @@ class word_table {
     return find(word, hash(word));
   }
   [[nodiscard]] std::uint16_t find(std::string_view word, std::uint64_t hash) const noexcept {
+    return find(word, hash, true);
+  }
+  /// The same where a word_filter of the table's words may have said that the word is not there.
+  [[nodiscard]] std::uint16_t find(std::string_view word, std::uint64_t hash,
+                                   bool may_have) const noexcept {
     if (word.size() > inline_bytes_max) [[unlikely]]
       return find_long(word, hash);
     const slot wanted = short_slot_of(word);
-    for (std::size_t at = hash & mask_;; at = (at + 1) & mask_) {
-      const line& here = lines_[at];
+    std::size_t at = hash & mask_;
+    const line* here = choose(may_have, &lines_[at], &no_line);
+    while (true) {
       std::uint64_t found = 0;
-      for (const slot& each : here.slots) {
+      for (const slot& each : here->slots) {
         const std::uint64_t differs = (each.low ^ wanted.low) | (each.high ^ wanted.high)
                                                                     << (64 - number_shift);
         // Of a free slot, which is what the empty word looks like, the number is `unknown`.
@@ -61,8 +88,10 @@ class word_table {
       }
       // One branch for both: whether a word is known is hard to foresee, that the search ends here
       // is not.
-      if ((found | std::uint64_t{!here.full()}) != 0) [[likely]]
+      if ((found | std::uint64_t{!here->full()}) != 0) [[likely]]
         return static_cast<std::uint16_t>(found >> number_shift);
+      at = (at + 1) & mask_;
+      here = &lines_[at];
     }
   }
 
@@ -89,6 +118,13 @@ class word_table {
     std::uint64_t eight = 0;
     std::memcpy(&eight, bytes, sizeof eight);
     return eight;
+  }
+  static const line no_line;  ///< empty
+  /// By bits: compilers make a branch of `?:` here, and which words are known is hard to foresee.
+  static const line* choose(bool first, const line* one, const line* other) noexcept {
+    const std::uintptr_t all = std::uintptr_t{0} - std::uintptr_t{first};
+    return reinterpret_cast<const line*>((reinterpret_cast<std::uintptr_t>(one) & all) |
+                                         (reinterpret_cast<std::uintptr_t>(other) & ~all));
   }
   /// What a short word has of its sixteen readable bytes, by its size: looked up, since sizes come
   /// in no order that a processor could foresee.
@@ -132,5 +168,6 @@ class word_table {
 };
 
 inline constexpr word_table::reach word_table::reaches{};
+inline constexpr word_table::line word_table::no_line{};
 
 }  // namespace sonder::text

@@ -67,5 +67,29 @@ TEST(WordTable, RefusesWhatItHasNoRoomFor) {
   EXPECT_THROW(table.set(std::string(word_table::word_bytes_max + 1, 'a'), 1), std::length_error);
 }
 
+TEST(WordFilter, NeverDeniesAWordThatItHasAndDeniesMostOthers) {
+  word_filter filter;
+  word_table table(8000);
+  const auto hash_of = [](const std::string& word) {
+    const std::string padded = word + std::string(hash_padding, '#');
+    return word_table::hash({padded.data(), word.size()});
+  };
+  for (int i = 0; i < 8000; ++i) {
+    const std::string word = "known" + std::to_string(i);
+    filter.add(hash_of(word));
+    table.set(word, std::uint16_t(i + 1));
+  }
+  int admitted = 0;
+  for (int i = 0; i < 8000; ++i) {
+    const std::string word = "known" + std::to_string(i);
+    const std::string padded = word + std::string(hash_padding, '#');
+    ASSERT_TRUE(filter.may_have(hash_of(word))) << word;
+    EXPECT_EQ(table.find({padded.data(), word.size()}, hash_of(word), true), i + 1);
+    EXPECT_EQ(table.find({padded.data(), word.size()}, hash_of(word), false), word_table::unknown);
+    admitted += filter.may_have(hash_of("other" + std::to_string(i)));
+  }
+  EXPECT_LT(admitted, 8000 / 6);
+}
+
 }  // namespace
 }  // namespace sonder::text
