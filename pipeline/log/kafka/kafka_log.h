@@ -26,7 +26,7 @@ struct kafka_limits {
 struct kafka_options {
   enum class guarantee_kind : std::uint8_t {
     exactly_once,   ///< epochs are transactions; readers see committed records only
-    at_least_once,  ///< outputs are durable before offsets are; after a failure some come twice
+    at_least_once,  ///< outputs are durable before state is, and that before offsets are; after a failure some come twice
   };
 
   std::string bootstrap;  ///< `host:port`, several by commas

@@ -382,6 +382,8 @@ status writer::write_plainly(producer& on, const epoch_changes& epoch,
   on.begin();
   step("begin", transaction_state::idle);
   auto ok = on.put(epoch.produced, until);
+  // State that is there without the rows that a stage emitted with it keeps them from ever being emitted again.
+  if (ok && !epoch.produced.empty() && !epoch.state.empty()) ok = on.flush(until);
   if (ok) ok = on.put(epoch.group, epoch.state, now_ms(), until);
   step("produced", transaction_state::idle);
   // Also after a failure: what was put is lent until its fate is known.

@@ -93,7 +93,7 @@ class BrokerInside : public ::testing::Test {
     return static_cast<int>(counted_requests_max - left);
   }
 
-  [[nodiscard]] status commit() {
+  [[nodiscard]] status commit(std::vector<state_change> state = {}) {
     const std::string value = "1";
     const auto bytes = as_bytes(value);
     record_batch_builder batch;
@@ -102,8 +102,20 @@ class BrokerInside : public ::testing::Test {
     epoch.group = "app";
     epoch.produced.push_back({"out", 0, &batch});
     epoch.consumed.push_back({"out", 0, 1});
+    epoch.state = std::move(state);
     std::vector<changelog_position> reached;
     return writer_->commit(epoch, nullptr, reached);
+  }
+  /// -1: none leads its partition.
+  void lead(const char* topic, std::int32_t broker) {
+    ASSERT_EQ(rd_kafka_mock_partition_set_leader(cluster_, topic, 0, broker), RD_KAFKA_RESP_ERR_NO_ERROR);
+  }
+  void make_topic(const char* topic) { ASSERT_EQ(rd_kafka_mock_topic_create(cluster_, topic, 1, 1), RD_KAFKA_RESP_ERR_NO_ERROR); }
+  [[nodiscard]] std::int64_t end_of(const char* topic) {
+    std::int64_t first = -1;
+    std::int64_t end = -1;
+    EXPECT_EQ(rd_kafka_query_watermark_offsets(asks_->get(), topic, 0, &first, &end, 5'000), RD_KAFKA_RESP_ERR_NO_ERROR);
+    return end;
   }
   [[nodiscard]] std::uint64_t ended(log_figures::transaction_end how) const {
     log_figures now;
@@ -157,6 +169,25 @@ std::string name_of(const fault& f) {
 void PrintTo(const fault& f, std::ostream* to) { *to << name_of(f); }
 
 class BrokerThatAnswers : public BrokerInside, public testing::WithParamInterface<fault> {};
+
+TEST_F(BrokerInside, WritesNoStateAheadOfOutputsWhereTheyAreNoTransaction) {
+  options_.guarantee = kafka_options::guarantee_kind::at_least_once;
+  options_.transaction_timeout = 2s;
+  constexpr auto changelog = "app.counts-changelog";
+  make_topic(changelog);
+  const std::string key = "ana";
+  const std::string value = "10";
+  const std::vector<state_change> state{{"counts", 0, as_bytes(key), as_bytes(value)}};
+  ASSERT_TRUE(commit(state));
+  EXPECT_EQ(end_of(changelog), 1);
+  lead("out", -1);
+  EXPECT_FALSE(commit(state));
+  EXPECT_EQ(end_of(changelog), 1);
+  lead("out", only_broker);
+  const auto done = commit(state);
+  EXPECT_TRUE(done) << done.error().message;
+  EXPECT_EQ(end_of(changelog), 2);
+}
 
 TEST_P(BrokerThatAnswers, HasTheEpochEndAsTheTableSays) {
   const auto f = GetParam();
