@@ -1,5 +1,7 @@
 #include <benchmark/benchmark.h>
 
+#include <cstddef>
+#include <random>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,32 +12,56 @@
 namespace sonder::anonymizer {
 namespace {
 
-// About 150 characters each, as people write in journals.
-constexpr std::string_view plain_texts[] = {
-    "I slept badly again, but the walk after lunch helped a lot. I want to try that more often and "
-    "see whether the evenings get "
-    "calmer that way too.",
-    "work was stressful and i kept thinking about the meeting, then i did the breathing exercise "
-    "twice and felt my shoulders drop a "
-    "little bit at last.",
-    "Today I noticed how quickly I judge myself. I wrote it down, read it again an hour later and "
-    "it sounded far too harsh even to "
-    "my own ears, really.",
-    "Grateful for small things: the first coffee, the light on the wall, a message from someone I "
-    "had not heard from in a very long "
-    "time. Good day now.",
+// What journal entries are made of. A few fixed texts would be learned by heart by the branch
+// predictor, so that each of a thousand entries is put together anew from these, about 150
+// characters long.
+constexpr std::string_view plain_parts[] = {
+    "I slept badly again,",
+    "but the walk after lunch helped a lot.",
+    "I want to try that more often",
+    "and see whether the evenings get calmer that way too.",
+    "work was stressful and i kept thinking about the meeting,",
+    "then i did the breathing exercise twice",
+    "and felt my shoulders drop a little bit at last.",
+    "Today I noticed how quickly I judge myself.",
+    "I wrote it down, read it again an hour later",
+    "and it sounded far too harsh even to my own ears, really.",
+    "Grateful for small things:",
+    "the first coffee, the light on the wall,",
+    "a message from someone I had not heard from in a very long time.",
+    "Good day now.",
+    "Why do I always put things off?",
+    "I can't say that I enjoyed the party,",
+    "too loud, too many people I don't know.",
+    "Finished the book by the window while it rained!",
+    "it felt silly at first...",
+    "Nothing special happened, and that was nice.",
 };
-constexpr std::string_view telling_texts[] = {
-    "I met John Smith in Berlin on Tuesday, we talked for hours and he said I should write to him "
-    "at john.smith@example.com when I "
-    "feel that low again.",
-    "My therapist Anna moved to 14 Crown Street, London. Her new number is +44 7700 900 123 and "
-    "she asked me to call before 12 March "
-    "2024 if I can do it.",
-    "Dear diary, I'm 31 and still scared of the dentist. Dr. Kowalski laughed, but kindly, and "
-    "gave me the link www.example.org/calm "
-    "for the next time.",
+constexpr std::string_view telling_parts[] = {
+    "I met John Smith in Berlin on Tuesday,",
+    "he said I should write to him at john.smith@example.com when I feel that low again.",
+    "My therapist Anna moved to 14 Crown Street, London.",
+    "Her new number is +44 7700 900 123",
+    "and she asked me to call before 12 March 2024 if I can do it.",
+    "Dear diary, I'm 31 and still scared of the dentist.",
+    "Dr. Kowalski laughed, but kindly,",
+    "and gave me the link www.example.org/calm for the next time.",
 };
+constexpr std::size_t entry_bytes = 150;
+constexpr std::size_t entries_count = 1024;
+
+template <class Parts>
+std::vector<std::string> entries_of(const Parts& parts) {
+  std::mt19937 random(150);
+  std::vector<std::string> made(entries_count);
+  for (std::string& entry : made) {
+    while (entry.size() < entry_bytes) {
+      if (!entry.empty()) entry += ' ';
+      entry += parts[random() % std::size(parts)];
+    }
+  }
+  return made;
+}
 
 // As a phone or a word processor sets them: curly quotes, dashes, narrow spaces, pictures.
 constexpr std::string_view set_texts[] = {
@@ -70,12 +96,12 @@ void find_and_redact(benchmark::State& state, const Texts& texts) {
 }
 
 void FindInPlainText(benchmark::State& state) {
-  find_and_redact(state, plain_texts);
+  find_and_redact(state, entries_of(plain_parts));
 }
 BENCHMARK(FindInPlainText);
 
 void FindInTellingText(benchmark::State& state) {
-  find_and_redact(state, telling_texts);
+  find_and_redact(state, entries_of(telling_parts));
 }
 BENCHMARK(FindInTellingText);
 
@@ -86,11 +112,9 @@ BENCHMARK(FindInTypesetText);
 
 // One text in five carries identifiers, as in the quickstart's population.
 void FindOneInFive(benchmark::State& state) {
-  std::vector<std::string_view> texts;
-  for (std::size_t i = 0; i < 60; ++i) {
-    texts.push_back(i % 5 == 0 ? telling_texts[i / 5 % std::size(telling_texts)]
-                               : plain_texts[i % std::size(plain_texts)]);
-  }
+  std::vector<std::string> texts = entries_of(plain_parts);
+  const std::vector<std::string> telling = entries_of(telling_parts);
+  for (std::size_t i = 0; i < texts.size(); i += 5) texts[i] = telling[i];
   find_and_redact(state, texts);
 }
 BENCHMARK(FindOneInFive);

@@ -94,7 +94,7 @@ class lexicon {
 
   std::vector<entry> entries_{1};
   text::word_table words_{0};      // a word's number is its place in entries_
-  text::word_filter filter_;       // of them: three words of four in a text are not known
+  text::word_filter filter_;       // of them: two words of three in a text are not known
   std::vector<emoji_name> emoji_;  // by code point
   std::vector<entry_index> emoji_words_;
   std::vector<phrase> phrases_;
