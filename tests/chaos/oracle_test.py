@@ -394,6 +394,15 @@ class OracleTest(unittest.TestCase):
     def test_finds_nothing_where_rows_waited_and_timers_fired(self):
         self.finds_nothing(parking())
 
+    def test_finds_nothing_where_the_input_has_a_record_twice_that_sets_a_timer(self):
+        right = parking()
+        twice = right.events[5]
+        right.topics.put("-journal", right.shape.partition_of("ana"), right.shape.key_of(twice), right.topics.framed("journal", twice), twice["at"])
+        right.counts["ana"] += 1
+        right.topics.put(".tally.counts-changelog", task_of("ana"), b"ana", str(right.counts["ana"]).encode())
+        right.emit("out", {**twice, "count": right.counts["ana"]})
+        self.finds_nothing(right)
+
     def test_sees_a_timer_that_fired_again(self):
         right = parking()
         right.emit("reminders", {"event_id": "e2", "at_ms": 10_003})

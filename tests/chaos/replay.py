@@ -135,8 +135,10 @@ class Replay:
         return [row for mine in self.counted.values() for row in mine if row["wish"].split(" ")[0] == word]
 
     def timers(self):
-        """(those that have fired, those that are set still): event's id and due time each."""
-        wished = [(row["event_id"], row["at"] + int(row["wish"].split(" ")[1]), task_of(row["subject_id"])) for row in self.wishing("remind")]
+        """(those that have fired, those that are set still): event's id and due time each. A record that the input has twice, which a
+        broker's death may make of one, sets the same timer once more."""
+        wished = list({row["event_id"]: (row["event_id"], row["at"] + int(row["wish"].split(" ")[1]), task_of(row["subject_id"]))
+                       for row in self.wishing("remind")}.values())
         fired = collections.Counter((i, at) for i, at, task in wished if at <= self.ends[task])
         return fired, [(i, at) for i, at, task in wished if at > self.ends[task]]
 
