@@ -70,10 +70,10 @@ class Oracle:
         for row in out:
             found[row["subject_id"]].append((row["event_id"], row["count"]))
         for subject, mine in found.items():
-            order = [i for i, _ in mine]
+            order, right = [i for i, _ in mine], [i for i, _ in due[subject]]
             if not self.once:
-                order = self.firsts(order)
-            must(order == [i for i, _ in due[subject]], "order", f"{subject}: {order[:20]}")
+                order, right = self.firsts(order), self.firsts(right)
+            must(order == right, "order", f"{subject}: {order[:20]}")
             wrong = [(i, n, right) for (i, n), (_, right) in zip(mine, due[subject]) if n != right]
             must(not wrong or not self.once, "counts", f"{subject}: event, count, expected: {wrong[:10]}")
 
@@ -116,7 +116,9 @@ class Oracle:
                         collections.Counter(each for mine in due.values() for each in itertools.chain(*mine)))
         for subject, mine in came.items():
             for wanted in due[subject]:
-                order = [each for each in self.firsts(mine) if each in wanted]
+                order = [each for each in mine if each in wanted]
+                if not self.once:
+                    order, wanted = self.firsts(order), self.firsts(wanted)
                 must(order == wanted, "rounds", f"{subject} came back in another order: {order[:20]}")
         went = collections.defaultdict(list)
         for _, row in self.rows("laps"):
@@ -137,7 +139,8 @@ class Oracle:
 
     def check_titles(self, out, items, replay, table):
         """Each row says by how much of the table it was decided: no less than it must know, in its task no less than the one before."""
-        place_of = {i: (records[0].partition(), records[0].offset()) for i, records in replay.place_of.items()}
+        # What a producer has written again has two places, and its rows are alike.
+        place_of = {i: (records[0].partition(), records[0].offset()) for i, records in replay.place_of.items() if len(records) == 1}
         in_tasks = collections.defaultdict(list)
         for record, row in out:
             reached = json.loads(dict(record.headers() or {}).get(TABLES_HEADER, b"{}")).get("items")
@@ -148,8 +151,9 @@ class Oracle:
             for n, ends in table.known:
                 short = {p: end for p, end in ends.items() if reached[p] < end}
                 must(row["n"] < n or not short, "titles", f"{row['event_id']} was decided by {reached}, it must know {ends}")
-            task, offset = place_of[row["event_id"]]
-            in_tasks[task].append((offset, reached, row["event_id"]))
+            if row["event_id"] in place_of:
+                task, offset = place_of[row["event_id"]]
+                in_tasks[task].append((offset, reached, row["event_id"]))
         each, last = replay.asked_for()
         if self.once:
             for mine in in_tasks.values():

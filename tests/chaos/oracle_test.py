@@ -116,9 +116,10 @@ class Right:
         mine = [d for d in self.decisions if d["subject_id"] == who]
         self.topics.put(".consent.consents-changelog", task_of(who), consent_key(who, PURPOSE), consent_value(mine))
 
-    def happen(self, who, at, wish="", passes=None):
-        e = {"event_id": f"e{len(self.events)}", "subject_id": who, "at": at, "n": len(self.events), "wish": wish}
-        self.events.append(e)
+    def happen(self, who, at, wish="", passes=None, again=None):
+        """again: one that is written a second time."""
+        e = again or {"event_id": f"e{len(self.events)}", "subject_id": who, "at": at, "n": len(self.events), "wish": wish}
+        self.events += [e] * (again is None)
         record = self.topics.put("-journal", self.shape.partition_of(who), self.shape.key_of(e), self.topics.framed("journal", e), at)
         if self.standing.get(who) != "granted" if passes is None else not passes:
             return
@@ -147,11 +148,11 @@ class Right:
         """By how much of the table something is decided now."""
         return [("sonder.tables", json.dumps({"items": [max(0, self.table.ends.get(p, 0) - less) for p in range(3)]}).encode())]
 
-    def ask(self, who, item, title, wish=""):
-        """An event of the flow `rounds`, which goes each of its rounds at once."""
-        e = {"event_id": f"e{len(self.events)}", "subject_id": who, "at": 10_000 + len(self.events), "n": len(self.events), "wish": wish,
-             "item": item}
-        self.events.append(e)
+    def ask(self, who, item, title, wish="", again=None):
+        """An event of the flow `rounds`, which goes each of its rounds at once. again: one that is written a second time."""
+        e = again or {"event_id": f"e{len(self.events)}", "subject_id": who, "at": 10_000 + len(self.events), "n": len(self.events),
+                      "wish": wish, "item": item}
+        self.events += [e] * (again is None)
         self.topics.put("-journal", task_of(who), who.encode(), self.topics.framed("journal", e), e["at"])
         for key, store in ((who, "tally.counts"), (item, "look.times")):
             self.counts[store, task_of(who), key] += 1
@@ -602,6 +603,23 @@ class OracleTest(unittest.TestCase):
                 self.finds_nothing(right)
 
     # ---- whose fault it is ----
+
+    def test_takes_the_effects_of_what_brokers_made_a_producer_write_again(self):
+        for once in (True, False):
+            right = plain(once=once)
+            twice = [e for e in right.events if e["subject_id"] == "ana"][-2:]
+            for e in twice:
+                right.happen("ana", e["at"], again=e)
+            self.finds_nothing(right)
+            del records(right, "out")[-1]
+            if once:
+                self.finds(right, "missing")
+            right = rounds(once=once)
+            twice = [e for e in right.events if e["event_id"] in ("e1", "e3")]
+            right.name_item("item-2", "due")
+            right.ask("ana", "item-2", "due", "round 2", again=twice[0])
+            right.ask("ana", "item-1", "uno", "round 1", again=twice[1])
+            self.finds_nothing(right)
 
     def test_does_not_blame_the_workers_for_an_input_that_the_brokers_lost(self):
         for topic in ("journal", "consent"):
