@@ -530,7 +530,7 @@ void coordinator::look_at_ends(bool all) {
     if (!t->try_own()) continue;
     auto lag = t->lag(false);
     t->disown();
-    schedule(t);
+    if (observe_ == nullptr) schedule(t);  // else `report` does, once it has looked at it: one that runs cannot be looked at
     if (!lag) {
       // The log does not answer: asking for the others would take as long each.
       unanswered_ = lag.error().message;

@@ -1,7 +1,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-
 #include "flow/flow_rig.h"
 
 // Fields that a person has not agreed to give: null, and zero under it, for everybody behind the consent authority.

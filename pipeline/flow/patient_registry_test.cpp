@@ -12,6 +12,7 @@
 #include "avro/framing.h"
 #include "avro/registry_server_rig.h"
 #include "flow/flow_rig.h"
+#include "observe/metrics.h"
 
 namespace sonder {
 namespace {
@@ -219,6 +220,35 @@ class WorkerWithoutRegistry : public testing::Test {
     give(1, "e3");
   }
 
+  /// A global table of three records, the second of which has a schema that is not known here.
+  void give_global_table() {
+    const auto text_field = [](const std::string& name) { return R"({"name":")" + name + R"(","type":"string","sonder.privacy":{"categories":[]}})"; };
+    rig.file("item.avsc", R"({"type":"record","name":"item","fields":[)" + text_field("id") + "," + text_field("title") + "]}");
+    rig.file("found.avsc", R"({"type":"record","name":"found","fields":[)" + text_field("event_id") + "," + text_field("title") +
+                               R"(,{"name":"times","type":"long","sonder.privacy":{"categories":[]}}]})");
+    rig.flow("flow: t\nlog: {kind: embedded, dir: data}\ntopics:\n"
+             "  events: {schema: event.avsc, subject: subject_id, event_time: at, partitions: 1}\n"
+             "  items: {schema: item.avsc, key: id, partitions: 1, role: global, compact: true}\n"
+             "  out: {schema: found.avsc, key: event_id, partitions: 1, carries: [behaviour, quasi_identifier]}\n"
+             "  dead_letter: {schema: " + shipped_schemas() + "/dead_letter.avsc, partitions: 1}\n"
+             "stages:\n  look: {plugin: lookup, in: {events: events, items: items}}\nsinks:\n  out: look.out\nrun: {commit_interval: 5ms}\n");
+    ASSERT_TRUE(run(1s, true)) << rig.findings();  // registers
+    const auto id_of = [&](const std::string& name) {
+      const std::lock_guard lock(mutex);
+      const auto found = std::find_if(texts.begin(), texts.end(), [&](const auto& text) { return text.find("\"" + name + "\"") != std::string::npos; });
+      return static_cast<std::int32_t>(found - texts.begin() + 1);
+    };
+    const auto give_item = [&](std::int32_t schema_id, const std::string& id) {
+      buffer frame;
+      append_frame(schema_id, frame);
+      rig.give_raw("items", 0, id, std::string(as_text({frame.data(), frame.size()})) + text_of(id) + text_of("one"));
+    };
+    give_item(id_of("item"), "a");
+    give_item(999, "b");
+    give_item(id_of("item"), "c");
+    ASSERT_EQ(id_of("event"), 1);
+  }
+
   static constexpr unsigned long recursive_id = 99;
   static constexpr auto recursive = R"({"type":"record","name":"event","fields":[{"name":"more","type":["null","event"]}]})";
 
@@ -261,32 +291,32 @@ TEST_F(WorkerWithoutRegistry, BuriesWhatHasWaitedLongEnoughAndGoesOn) {
   EXPECT_THAT(rig.raw("out", 0), SizeIs(2));
 }
 
+TEST_F(WorkerWithoutRegistry, CountsWhatWaitsInAGlobalTableAsItsLag) {
+  give_global_table();
+  set_down(true);
+  metrics shown;
+  std::atomic<int> stop{0};
+  rig.options().observe = &shown;
+  rig.options().stop = &stop;
+  rig.options().until_idle = false;
+  double lag = 0;
+  std::thread looks([&] {
+    for (int i = 0; i < 5'000 && lag == 0; ++i) {
+      std::this_thread::sleep_for(10ms);
+      lag = shown.value_of(metric::source_lag, {"items", "global"});
+    }
+    stop = 1;
+  });
+  const auto ended = run(60s, false);
+  looks.join();
+  rig.options().observe = nullptr;
+  rig.options().stop = nullptr;
+  ASSERT_TRUE(ended) << ended.error().message;
+  EXPECT_EQ(lag, 2) << "the record that waits for its schema, and the one behind it";
+}
+
 TEST_F(WorkerWithoutRegistry, BuriesARecordOfAGlobalTableThatLiesBehindOneWhichWasApplied) {
-  const auto text_field = [](const std::string& name) { return R"({"name":")" + name + R"(","type":"string","sonder.privacy":{"categories":[]}})"; };
-  rig.file("item.avsc", R"({"type":"record","name":"item","fields":[)" + text_field("id") + "," + text_field("title") + "]}");
-  rig.file("found.avsc", R"({"type":"record","name":"found","fields":[)" + text_field("event_id") + "," + text_field("title") +
-                             R"(,{"name":"times","type":"long","sonder.privacy":{"categories":[]}}]})");
-  rig.flow("flow: t\nlog: {kind: embedded, dir: data}\ntopics:\n"
-           "  events: {schema: event.avsc, subject: subject_id, event_time: at, partitions: 1}\n"
-           "  items: {schema: item.avsc, key: id, partitions: 1, role: global, compact: true}\n"
-           "  out: {schema: found.avsc, key: event_id, partitions: 1, carries: [behaviour, quasi_identifier]}\n"
-           "  dead_letter: {schema: " + shipped_schemas() + "/dead_letter.avsc, partitions: 1}\n"
-           "stages:\n  look: {plugin: lookup, in: {events: events, items: items}}\nsinks:\n  out: look.out\nrun: {commit_interval: 5ms}\n");
-  ASSERT_TRUE(run(1s, true)) << rig.findings();  // registers
-  const auto id_of = [&](const std::string& name) {
-    const std::lock_guard lock(mutex);
-    const auto found = std::find_if(texts.begin(), texts.end(), [&](const auto& text) { return text.find("\"" + name + "\"") != std::string::npos; });
-    return static_cast<std::int32_t>(found - texts.begin() + 1);
-  };
-  const auto give_item = [&](std::int32_t schema_id, const std::string& id) {
-    buffer frame;
-    append_frame(schema_id, frame);
-    rig.give_raw("items", 0, id, std::string(as_text({frame.data(), frame.size()})) + text_of(id) + text_of("one"));
-  };
-  give_item(id_of("item"), "a");
-  give_item(999, "b");
-  give_item(id_of("item"), "c");
-  ASSERT_EQ(id_of("event"), 1);
+  give_global_table();
   give(1, "e1");  // waits for the table
   set_down(true);
   const auto ended = run(400ms, false);

@@ -105,6 +105,7 @@ result<bool> source_reader::fill(const fetch_limits& limits, bool& fetched) {
   if (copy_ != nullptr) {
     copy_->fetch(next_offset_, limits, block_, origins_);
     next_offset_ = block_.next_offset;
+    end_seen_ = std::max(end_seen_, next_offset_);
     return !block_.records.empty();
   }
   if (auto ok = from_.fetch(node_.topic.topic, partition_, next_offset_, limits, block_); !ok) {
@@ -113,6 +114,7 @@ result<bool> source_reader::fill(const fetch_limits& limits, bool& fetched) {
   if (block_.removed > 0 && !fresh_) SONDER_TRY(lost_.add(next_offset_, block_.removed));
   fresh_ = fresh_ && block_.next_offset <= next_offset_;
   next_offset_ = std::max(next_offset_, block_.next_offset);
+  end_seen_ = std::max(end_seen_, next_offset_);  // of tables the end is not asked for while no event is to be decided
   if (node_.rekey >= 0) bring_back();
   fetched = fetched || !block_.records.empty();
   return !block_.records.empty();

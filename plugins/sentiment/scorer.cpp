@@ -29,6 +29,12 @@ constexpr std::size_t stretched_bytes_max = 64;
 // Scratch memory larger than this is given back after an unusually long text.
 constexpr std::size_t scratch_bytes_max = 1U << 20U;
 
+// "= {}" would assign an empty list, and keep the memory.
+template <class T>
+void give_back(std::vector<T>& of) {
+  std::vector<T>().swap(of);
+}
+
 double squash(double x) {
   return x / std::sqrt(x * x + normalisation);
 }
@@ -346,6 +352,8 @@ mood scorer::score(std::string_view text) {
   chunks_.scan(text, rules_ == rule_set::vader ? text::inner_punctuation::keep
                                                : text::inner_punctuation::split);
   ratings_.clear();
+  if (contributions_.capacity() * sizeof(contribution) > scratch_bytes_max)
+    give_back(contributions_);
   contributions_.clear();
   activation_ = 0;
   read_words();
@@ -370,10 +378,11 @@ mood scorer::score(std::string_view text) {
   const mood result = sum_up(text);
   if (text.size() > scratch_bytes_max) {
     chunks_.release_above(scratch_bytes_max);
-    words_ = {};
-    rated_at_ = {};
-    phrase_ends_ = {};
-    ratings_ = {};
+    give_back(words_);
+    give_back(rated_at_);
+    give_back(phrase_ends_);
+    give_back(matches_);
+    give_back(ratings_);
   }
   return result;
 }

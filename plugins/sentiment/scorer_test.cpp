@@ -252,5 +252,18 @@ TEST(Scorer, IsNearerToPeopleThanVaderOnItsOwnTweets) {
   EXPECT_GT(pearson(people, ours), 0.8730);
 }
 
+TEST(Scorer, GivesBackTheMemoryOfAnUnusuallyLongText) {
+  scorer s(lexicon::shipped(), rule_set::sonder);
+  (void)s.score("a good day");
+  const auto before = bytes_held();
+  {
+    std::string text;
+    while (text.size() < (4U << 20U)) text += "good not bad ";
+    (void)s.score(text);
+  }
+  (void)s.score("a good day");
+  EXPECT_LT(bytes_held(), before + (1U << 20U));
+}
+
 }  // namespace
 }  // namespace sonder::sentiment

@@ -398,9 +398,10 @@ void chunk_list::add_unicode_word(unicode_word& word) {
 
 void chunk_list::release_above(std::size_t bytes) {
   if (folded_.capacity() <= bytes) return;
-  chunks_ = {};
-  folded_ = {};
-  masks_ = {};
+  // "= {}" would assign empty lists, and keep the memory.
+  std::vector<chunk>().swap(chunks_);
+  std::string().swap(folded_);
+  std::vector<byte_masks>().swap(masks_);
 }
 
 }  // namespace sonder::text

@@ -118,6 +118,7 @@ TEST(Chunks, TakeEightMegabytesOfAnything) {
     for (const chunk& c : list.chunks()) ASSERT_LE(c.end, text.size());
   }
   list.release_above(1U << 20U);
+  EXPECT_EQ(list.chunks().capacity(), 0U);
   list.scan("still works");
   EXPECT_EQ(list.chunks().size(), 2U);
 }

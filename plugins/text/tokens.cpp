@@ -307,8 +307,9 @@ void token_list::scan(std::string_view text, std::size_t tokens_max) {
 
 void token_list::release_above(std::size_t bytes) {
   if (folded_.capacity() <= bytes) return;
-  tokens_ = {};
-  folded_ = {};
+  // "= {}" would assign empty lists, and keep the memory.
+  std::vector<token>().swap(tokens_);
+  std::string().swap(folded_);
 }
 
 }  // namespace sonder::text

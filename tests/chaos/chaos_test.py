@@ -52,6 +52,7 @@ FAULTS = {            # the strikes that bring it to light; the kinds of finding
     "fenced_commit": (("stop long",), {"twice"}),
     "dirty_read": (("kill",), {"strange"}),
 }
+NEVER_EXCUSED = {"ended", "unbalanced", "members"}  # whatever brokers leave out, no worker may crash, lose count, or stay
 WAITS = {"stuck", "open"}  # the findings that a hanging transaction makes of workers which are right
 
 
@@ -140,7 +141,8 @@ class Trial:
                 self.found = e
                 if isinstance(e, Finding) and not self.planted:
                     self.oracle.keep(self.place)
-                self.left_out = self.cluster.left_out(self.name)
+                if isinstance(e, NoAnswer) or isinstance(e, Finding) and e.kind not in NEVER_EXCUSED:
+                    self.left_out = self.cluster.left_out(self.name)
 
     def disturb(self):
         for w in self.workers:

@@ -1,4 +1,5 @@
 """Brokers and a registry of the suite's own, which may be killed, and the proxies that workers see them through."""
+import concurrent.futures
 import os
 import pathlib
 import signal
@@ -92,7 +93,7 @@ class Cluster:
             topics = [topic for topic in admin.list_topics(timeout=30).topics if topic.startswith((f"{name}-", f"{name}."))]
             for gone in (admin.delete_topics(topics) if topics else {}).values():
                 gone.result(30)
-        except KafkaException as e:
+        except (KafkaException, concurrent.futures.TimeoutError) as e:
             print(f"topics of {name} stay: {e}", flush=True)
 
     def heal(self):

@@ -94,6 +94,22 @@ class SeedTest(unittest.TestCase):
             self.assertEqual(self.goes_past(found, proven=True), (2, False))
             self.assertEqual(self.goes_past(found, proven=False), (1, True))
 
+    def left_out_where(self, found):
+        """What a seed keeps of the brokers' words where this is found."""
+        def step():
+            raise found
+        trial = types.SimpleNamespace(found=None, planted=None, left_out=[], name="", place=None, oracle=types.SimpleNamespace(keep=lambda _: None),
+                                      cluster=types.SimpleNamespace(left_out=lambda _: ["said"]))
+        Trial.step(trial, step)
+        self.assertIs(trial.found, found)
+        return trial.left_out
+
+    def test_markers_that_brokers_left_out_excuse_what_they_can_make(self):
+        for found in (Finding("missing", ""), Finding("store", ""), Finding("stuck", ""), NoAnswer("")):
+            self.assertEqual(self.left_out_where(found), ["said"])
+        for found in (Finding("ended", ""), Finding("unbalanced", ""), Finding("members", ""), AssertionError(), OSError()):
+            self.assertEqual(self.left_out_where(found), [])
+
     def test_no_other_finding_is_forgiven(self):
         for found in (Finding("missing", ""), Finding("offsets", ""), AssertionError()):
             self.assertEqual(self.goes_past(found, proven=True), (1, True))

@@ -292,7 +292,7 @@ typedef struct sonder_plugin {
   /* Null if the manifest declares no timers. [task] */
   int32_t (*fire)(void* instance, const sonder_due_timers* due, sonder_output* output, sonder_error* error);
   /* Null if no store ever changed its version. Turns one entry written by version `from` of store `store` into the current
-   * form by `replace(ctx, key, value)` (not called: the entry is dropped). [control] */
+   * form by `replace(ctx, key, value)` (not called: the entry is dropped), each under the stage's deadline. [control] */
   int32_t (*migrate)(void* module, uint32_t store, uint32_t from, sonder_bytes key, sonder_bytes value,
                      void (*replace)(void* ctx, sonder_bytes key, sonder_bytes value), void* ctx, sonder_error* error);
 } sonder_plugin;
