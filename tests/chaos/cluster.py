@@ -1,5 +1,6 @@
 """Brokers and a registry of the suite's own, which may be killed, and the proxies that workers see them through."""
 import concurrent.futures
+import itertools
 import os
 import pathlib
 import signal
@@ -71,7 +72,7 @@ class Cluster:
 
     def left_out(self, name):
         """What brokers say of markers that they left out in this seed's transactions."""
-        return left_out([*self.logs_before, *self.lines_of_logs()], name)
+        return left_out(itertools.chain(self.logs_before, self.lines_of_logs()), name)
 
     def start_again(self, node):
         """One that was killed or stopped; a start puts the log of the one before aside."""
