@@ -60,9 +60,7 @@ group_request request_of(const task_context& context) {
 
 coordinator::coordinator(task_context& context, executor& on, const worker_options& options, worker_metrics* observe,
                          deadline_watch& deadlines)
-    : context_(context), executor_(on), options_(options), observe_(observe), deadlines_(deadlines), counts_(context.layout->make()) {
-  deadlines_.add(migrating_);
-}
+    : context_(context), executor_(on), options_(options), observe_(observe), deadlines_(deadlines), counts_(context.layout->make()) {}
 
 coordinator::~coordinator() { executor_.wait(); }
 
@@ -118,7 +116,7 @@ status coordinator::open_ready_tasks() {
       answered = false;
       continue;
     }
-    auto stores = bring_stores_up(context_, partition, migration_turn, *migrating_);
+    auto stores = bring_stores_up(context_, partition, migration_turn);
     if (!stores && stores.error().code != errc::unavailable) return tl::unexpected(stores.error());
     if (!stores || !stores->current) {
       if (stores) not_migrated_ = std::move(stores->not_committed);
@@ -126,7 +124,9 @@ status coordinator::open_ready_tasks() {
       answered = false;
       continue;
     }
-    auto made = task::create(context_, partition, smaller == smaller_.end() ? 0 : smaller->second);
+    auto calls = std::make_shared<call_watch>();
+    deadlines_.add(calls);
+    auto made = task::create(context_, partition, smaller == smaller_.end() ? 0 : smaller->second, std::move(calls));
     if (!made && made.error().code != errc::unavailable) return tl::unexpected(made.error());
     if (!made) {
       still.push_back(partition);
@@ -135,7 +135,6 @@ status coordinator::open_ready_tasks() {
     }
     if (smaller != smaller_.end()) smaller_.erase(smaller);
     tasks_.emplace_back(std::move(*made));
-    deadlines_.add(tasks_.back()->watch());
     schedule(tasks_.back());
   }
   waiting_ = std::move(still);

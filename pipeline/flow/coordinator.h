@@ -84,7 +84,6 @@ class coordinator {
   bool assigned_ = false;                      ///< the group has given an assignment that stands
   std::vector<std::int32_t> waiting_;          ///< assigned, with state or offsets not at hand yet
   bool one_by_one_ = false;                    ///< an epoch of several tasks was too large for the log: each has its own now
-  std::shared_ptr<call_watch> migrating_ = std::make_shared<call_watch>();  ///< calls of plugins on this thread
   std::optional<error> not_migrated_;                              ///< why an epoch of a store's migration was not committed
   std::vector<std::pair<std::int32_t, std::int32_t>> too_large_;  ///< tasks of the epoch that was refused: partition, rows of a batch
   std::map<std::int32_t, std::int32_t> smaller_;                  ///< rows that a task's batches begin with when it is opened next

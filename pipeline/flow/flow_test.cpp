@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <map>
 #include <thread>
 
 #include "avro/decode_plan.h"
@@ -264,6 +265,19 @@ TEST_F(FlowTest, EndsTheProcessWhenACallPassesItsDeadline) {
   rig.give("events", {event("e1", "ana", 1, "ok")});
   testing::GTEST_FLAG(death_test_style) = "threadsafe";
   EXPECT_EXIT((void)rig.try_run(), testing::ExitedWithCode(exit_deadline_passed), "");
+}
+
+TEST_F(FlowTest, EndsTheProcessWhenAModuleOrAnInstanceIsNotMadeOrDestroyedInTime) {
+  const std::map<std::string, std::string> calls = {{"hang_in_create", "module_create"},
+                                                    {"hang_instance", "instance_create"},
+                                                    {"hang_instance_destroy", "instance_destroy"},
+                                                    {"hang_in_destroy", "module_destroy"}};
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  for (const auto& [how, call] : calls) {
+    rig.flow(yaml("lengths.avsc", "  bad: {plugin: misbehaving, in: {texts: events}, deadline: 100ms, config: {how: " + how + "}}\n", "bad.out"));
+    EXPECT_EXIT((void)rig.try_run(), testing::ExitedWithCode(exit_deadline_passed),
+                "stage \"bad\", plugin misbehaving 1.0.0, " + call + ", deadline of 100 ms; mend or replace the plugin, or raise stages.bad.deadline");
+  }
 }
 
 TEST_F(FlowTest, BuriesWhatCannotBecomeARowAndSaysWhy) {

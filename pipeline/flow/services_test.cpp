@@ -39,7 +39,7 @@ class Services : public testing::Test {
              "  out: {schema: event.avsc, partitions: 1}\n"
              "stages:\n  it: {plugin: " + plugin + ", in: {" + port + ": events}}\nsinks:\n  out: " + from + "\n");
     flow = std::make_shared<const graph>(rig.checked());
-    module = stage_module::create(flow->stages.at(0), secret_box::read(flow->options).value(), nullptr).value();
+    module = stage_module::create(flow->stages.at(0), secret_box::read(flow->options).value(), nullptr, calls).value();
     services = std::make_unique<instance_services>(*flow, flow->stages[0], module->services(), rig.on(), 0);
   }
   void begin_call() { services->begin_call(0, space, nullptr, 0, 7, 8); }
@@ -51,6 +51,7 @@ class Services : public testing::Test {
 
   flow_rig rig;
   std::shared_ptr<const graph> flow;
+  call_watch calls;
   std::unique_ptr<stage_module> module;
   std::unique_ptr<instance_services> services;
   row_space space;

@@ -18,7 +18,6 @@ struct stage_runner::call {
   const batch_times* times = nullptr;
   batch_memory* memory = nullptr;
   node_counts* counts = nullptr;
-  call_watch* watch = nullptr;
   const bury_fn* bury = nullptr;
   std::vector<emitted_rows>* emitted = nullptr;
   const edge_rows* in = nullptr;

@@ -67,22 +67,26 @@ field as_record(std::string name, const std::vector<manifest_field>& fields) {
 
 // ---- The module -------------------------------------------------------------------------------------------------------
 
-stage_module::stage_module(const stage_node& stage, std::shared_ptr<const secret_box> secrets, logger* lines)
+stage_module::stage_module(const stage_node& stage, std::shared_ptr<const secret_box> secrets, logger* lines, call_watch& calls)
     : stage_(stage),
+      calls_(calls),
       whose_("stage \"" + stage.options.name + "\": plugin " + stage.of.id + " " + stage.of.version + " (" + stage.library->path() + ")"),
       services_(stage, std::move(secrets), lines, whose_.c_str()) {}
 
 result<std::unique_ptr<stage_module>> stage_module::create(const stage_node& stage, std::shared_ptr<const secret_box> secrets,
-                                                           logger* lines) {
-  std::unique_ptr<stage_module> made(new stage_module(stage, std::move(secrets), lines));
+                                                           logger* lines, call_watch& calls) {
+  std::unique_ptr<stage_module> made(new stage_module(stage, std::move(secrets), lines, calls));
   sonder_module_args args{};
   args.struct_size = sizeof args;
   args.stage = {stage.options.name.data(), stage.options.name.size()};
   args.config_json = {stage.config_json.data(), stage.config_json.size()};
   args.purpose = {stage.options.purpose.data(), stage.options.purpose.size()};
   auto error = empty_error();
-  const plugin_call inside(made->whose());
-  const auto answer = made->table().module_create(&made->services_.host(), &args, &made->module_, &error);
+  const auto answer = [&] {
+    const plugin_call inside(made->whose());
+    const watched_call timed(calls, stage, "module_create");
+    return made->table().module_create(&made->services_.host(), &args, &made->module_, &error);
+  }();
   if (answer == SONDER_OK) return made;
   made->module_ = nullptr;
   return fail(answer == SONDER_BAD_CONFIG ? errc::invalid : errc::plugin,
@@ -91,8 +95,10 @@ result<std::unique_ptr<stage_module>> stage_module::create(const stage_node& sta
 }
 
 stage_module::~stage_module() {
+  if (module_ == nullptr) return;
   const plugin_call inside(whose());
-  if (module_ != nullptr) table().module_destroy(module_);
+  const watched_call timed(calls_, stage_, "module_destroy");
+  table().module_destroy(module_);
 }
 
 const sonder_plugin& stage_module::table() const noexcept { return stage_.library->calls(); }
@@ -146,19 +152,20 @@ std::int32_t stage_runner::call::keep(emission& made, const std::int64_t* source
 // ---- The runner -------------------------------------------------------------------------------------------------------
 
 result<std::unique_ptr<stage_runner>> stage_runner::create(const graph& flow, const stage_module& module, log& on,
-                                                           std::int32_t partition, const stop_signs& stop) {
-  std::unique_ptr<stage_runner> made(new stage_runner(flow, module, on, partition, stop));
+                                                           std::int32_t partition, const stop_signs& stop, call_watch& calls) {
+  std::unique_ptr<stage_runner> made(new stage_runner(flow, module, on, partition, stop, calls));
   if (auto ok = made->make_instance(); !ok) return tl::unexpected(ok.error());
   if (auto ok = made->services_.parked().load(); !ok) return tl::unexpected(ok.error());
   return made;
 }
 
 stage_runner::stage_runner(const graph& flow, const stage_module& module, log& on, std::int32_t partition,
-                           const stop_signs& stop)
+                           const stop_signs& stop, call_watch& calls)
     : flow_(flow),
       module_(module),
       stage_(module.stage()),
       stop_(stop),
+      calls_(calls),
       services_(flow, stage_, module.services(), on, partition),
       call_(std::make_unique<call>()) {
   for (const auto& input : stage_.inputs) {
@@ -178,19 +185,28 @@ stage_runner::stage_runner(const graph& flow, const stage_module& module, log& o
 }
 
 stage_runner::~stage_runner() {
-  const plugin_call inside(module_.whose());
-  if (instance_ != nullptr) module_.table().instance_destroy(instance_);
+  destroy_instance();
   for (auto& schema : schemas_) {
     if (schema.release != nullptr) schema.release(&schema);
   }
 }
 
-status stage_runner::make_instance() {
+void stage_runner::destroy_instance() noexcept {
+  if (instance_ == nullptr) return;
   const plugin_call inside(module_.whose());
-  if (instance_ != nullptr) module_.table().instance_destroy(instance_);
+  const watched_call timed(calls_, stage_, "instance_destroy");
+  module_.table().instance_destroy(instance_);
   instance_ = nullptr;
+}
+
+status stage_runner::make_instance() {
+  destroy_instance();
   auto error = empty_error();
-  const auto answer = module_.table().instance_create(module_.get(), &services_.host(), &instance_, &error);
+  const auto answer = [&] {
+    const plugin_call inside(module_.whose());
+    const watched_call timed(calls_, stage_, "instance_create");
+    return module_.table().instance_create(module_.get(), &services_.host(), &instance_, &error);
+  }();
   if (answer == SONDER_OK) return {};
   instance_ = nullptr;
   return fail(errc::plugin, "stage \"" + stage_.options.name + "\": plugin " + stage_.of.id +
@@ -249,8 +265,8 @@ status stage_runner::lend(call& c) {
 }
 
 status stage_runner::run(std::size_t input, row_space& space, edge_rows& in, const batch_times& times, batch_memory& memory,
-                         node_counts& counts, edge_rows& out, std::vector<emitted_rows>& emitted, call_watch& watch,
-                         const bury_fn& bury, const parking* park) {
+                         node_counts& counts, edge_rows& out, std::vector<emitted_rows>& emitted, const bury_fn& bury,
+                         const parking* park) {
   auto& c = *call_;
   const auto& wiring = stage_.inputs[input];
   c.in = &in;
@@ -263,7 +279,6 @@ status stage_runner::run(std::size_t input, row_space& space, edge_rows& in, con
   c.times = &times;
   c.memory = &memory;
   c.counts = &counts;
-  c.watch = &watch;
   c.bury = &bury;
   c.emitted = &emitted;
 
@@ -317,14 +332,14 @@ status stage_runner::run(std::size_t input, row_space& space, edge_rows& in, con
 
 /// One call into the plugin, under the eyes of the deadline watch, counted with its rows and its time.
 template <class Call>
-std::int32_t stage_runner::watched(call& c, Call into_plugin) {
+std::int32_t stage_runner::watched(call& c, const char* function, Call into_plugin) {
   const auto began_ns = steady_ns();
-  c.watch->begin(stage_, began_ns);
+  calls_.begin(stage_, function, began_ns);
   const auto answer = [&] {
     const plugin_call inside(module_.whose());
     return into_plugin();
   }();
-  c.watch->end();
+  calls_.end();
   c.counts->batches.observe(static_cast<double>(c.count));
   c.counts->durations.observe(static_cast<double>(steady_ns() - began_ns) * 1e-9);
   return answer;
@@ -386,7 +401,7 @@ std::int32_t stage_runner::call_once(call& c, std::int64_t first, std::int64_t c
                        &c};
   const auto violations = services_.violations();
   services_.begin_call(stage_.inputs[c.input].port, *c.space, c.allowed->rows.data() + f, count, c.times->event_time_ms, c.times->processing_time_ms);
-  auto answer = watched(c, [&] { return module_.table().process(instance_, &batch, &output, &error); });
+  auto answer = watched(c, "process", [&] { return module_.table().process(instance_, &batch, &output, &error); });
 
   answer = judge(c, answer, violations);
   const bool all_pass = all_zero(c.verdicts.data() + f, n);
@@ -640,7 +655,7 @@ std::int32_t stage_runner::fire_once(call& c, const std::vector<due_timer>& due,
   sonder_output output{sizeof output, 0, verdicts.data(), no_reasons.data(), no_retries.data(), nullptr, nullptr, &call::emit, &c};
   const auto violations = services_.violations();
   services_.begin_call(-1, *c.space, c.allowed->rows.data() + first, c.count, c.times->event_time_ms, c.times->processing_time_ms);
-  auto answer = watched(c, [&] { return module_.table().fire(instance_, &fired, &output, &error); });
+  auto answer = watched(c, "fire", [&] { return module_.table().fire(instance_, &fired, &output, &error); });
   answer = judge(c, answer, violations);
   services_.end_call(answer == SONDER_OK);
   answer == SONDER_OK ? keep_emissions(c) : drop_output(c);
@@ -648,13 +663,12 @@ std::int32_t stage_runner::fire_once(call& c, const std::vector<due_timer>& due,
 }
 
 status stage_runner::fire(const std::vector<due_timer>& due, row_space& space, const row_base& base, const batch_times& times,
-                          batch_memory& memory, node_counts& counts, std::vector<emitted_rows>& emitted, call_watch& watch) {
+                          batch_memory& memory, node_counts& counts, std::vector<emitted_rows>& emitted) {
   auto& c = *call_;
   c.space = &space;
   c.times = &times;
   c.memory = &memory;
   c.counts = &counts;
-  c.watch = &watch;
   c.emitted = &emitted;
   c.allowed = &base;
   for (std::size_t first = 0; first < due.size();) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "flow/call_watch.h"
 #include "flow/counts.h"
 #include "flow/graph.h"
 #include "flow/parked_rows.h"
@@ -16,12 +17,13 @@
 
 namespace sonder {
 
-/// One stage's module: what all its instances of the process share. Made and destroyed on the control thread.
+/// One stage's module: what all its instances of the process share. Made and destroyed on the control thread, under the stage's
+/// deadline in `calls`, which outlives it.
 class stage_module {
  public:
   [[nodiscard]] static result<std::unique_ptr<stage_module>> create(const stage_node& stage,
                                                                     std::shared_ptr<const secret_box> secrets,
-                                                                    logger* lines);
+                                                                    logger* lines, call_watch& calls);
   ~stage_module();
   stage_module(const stage_module&) = delete;
   stage_module& operator=(const stage_module&) = delete;
@@ -34,8 +36,9 @@ class stage_module {
   [[nodiscard]] const char* whose() const noexcept { return whose_.c_str(); }
 
  private:
-  stage_module(const stage_node& stage, std::shared_ptr<const secret_box> secrets, logger* lines);
+  stage_module(const stage_node& stage, std::shared_ptr<const secret_box> secrets, logger* lines, call_watch& calls);
   const stage_node& stage_;
+  call_watch& calls_;
   std::string whose_;
   module_services services_;
   void* module_ = nullptr;
@@ -46,19 +49,6 @@ struct emitted_rows {
   int edge = -1;
   std::vector<std::int32_t> source_rows;  ///< rows of the space that the call was on
   const ArrowArray* array = nullptr;      ///< "+s"; owned by the batch's memory
-};
-
-/// The call into a plugin that one thread is in, for the thread that watches deadlines.
-struct call_watch {
-  std::atomic<std::int64_t> started_ns{0};  ///< of the steady clock; 0: in no call
-  std::atomic<const stage_node*> stage{nullptr};
-
-  /// Around each call, by the thread that makes it. `of` outlives the watch.
-  void begin(const stage_node& of, std::int64_t now_ns) noexcept {
-    stage.store(&of, std::memory_order_relaxed);
-    started_ns.store(now_ns, std::memory_order_release);
-  }
-  void end() noexcept { started_ns.store(0, std::memory_order_release); }
 };
 
 /// How a worker tells its tasks to end.
@@ -78,11 +68,11 @@ struct batch_times {
 using bury_fn = std::function<status(const row_space& space, std::int32_t row, std::string_view cause)>;
 
 /// One stage in one task: offers it the rows that it may see, and turns what it answers into the rows that go on.
-/// Confined to the task's strand.
+/// Confined to the task's strand. Each call into the plugin is in `calls`, which outlives it.
 class stage_runner {
  public:
   [[nodiscard]] static result<std::unique_ptr<stage_runner>> create(const graph& flow, const stage_module& module, log& on,
-                                                                    std::int32_t partition, const stop_signs& stop);
+                                                                    std::int32_t partition, const stop_signs& stop, call_watch& calls);
   ~stage_runner();
   stage_runner(const stage_runner&) = delete;
   stage_runner& operator=(const stage_runner&) = delete;
@@ -94,12 +84,12 @@ class stage_runner {
   /// rows whose line waits there already. Where `park` is null, or the input is a table, they hold the task instead.
   [[nodiscard]] status run(std::size_t input, row_space& space, edge_rows& in, const batch_times& times,
                            batch_memory& memory, node_counts& counts, edge_rows& out, std::vector<emitted_rows>& emitted,
-                           call_watch& watch, const bury_fn& bury, const parking* park);
+                           const bury_fn& bury, const parking* park);
 
   /// Fires timers that are due: `space` has one row for each entry of `due`, all of them allowed. A call that fails is tried again
   /// row by row; a timer that alone makes it fail is given up and counted as dead-lettered. Fired timers are gone either way.
   [[nodiscard]] status fire(const std::vector<due_timer>& due, row_space& space, const row_base& base, const batch_times& times,
-                            batch_memory& memory, node_counts& counts, std::vector<emitted_rows>& emitted, call_watch& watch);
+                            batch_memory& memory, node_counts& counts, std::vector<emitted_rows>& emitted);
 
   /// Whether rows are buried that alone change more state than an epoch may hold. Where they are not, a call that passes this
   /// limit ends the run with errc::capacity: with fewer rows, or less before them, it may fit.
@@ -111,9 +101,11 @@ class stage_runner {
 
  private:
   struct call;
-  stage_runner(const graph& flow, const stage_module& module, log& on, std::int32_t partition, const stop_signs& stop);
+  stage_runner(const graph& flow, const stage_module& module, log& on, std::int32_t partition, const stop_signs& stop,
+               call_watch& calls);
 
   [[nodiscard]] status make_instance();
+  void destroy_instance() noexcept;
   [[nodiscard]] status lend(call& c);
   [[nodiscard]] status run_range(call& c, std::int64_t first, std::int64_t count, bool whole);
   [[nodiscard]] status run_segment(call& c, std::int64_t first, std::int64_t count, bool whole);
@@ -128,7 +120,7 @@ class stage_runner {
   [[nodiscard]] std::int64_t due_ms(const call& c, std::int64_t i, std::int32_t attempts) const;
   [[nodiscard]] std::int32_t call_once(call& c, std::int64_t first, std::int64_t count, sonder_error& error);
   template <class Call>
-  [[nodiscard]] std::int32_t watched(call& c, Call into_plugin);
+  [[nodiscard]] std::int32_t watched(call& c, const char* function, Call into_plugin);
   template <class Call>
   [[nodiscard]] std::int32_t with_retries(call& c, sonder_error& error, Call once);
   template <class Call>
@@ -151,6 +143,7 @@ class stage_runner {
   const stage_module& module_;
   const stage_node& stage_;
   const stop_signs& stop_;
+  call_watch& calls_;
   instance_services services_;
   void* instance_ = nullptr;
   bool buries_what_does_not_fit_ = false;

@@ -79,9 +79,8 @@ std::size_t bytes_of(const std::pair<std::string, std::string>& entry) { return 
 /// One store of one task on its way to the version that the plugin declares.
 class store_migration {
  public:
-  store_migration(const task_context& context, std::size_t stage, std::size_t store, std::int32_t partition, call_watch& watch)
+  store_migration(const task_context& context, std::size_t stage, std::size_t store, std::int32_t partition)
       : context_(context),
-        watch_(watch),
         stage_(context.flow->stages[stage]),
         declared_(stage_.of.stores[store]),
         index_(static_cast<std::uint32_t>(store)),
@@ -117,7 +116,6 @@ class store_migration {
   }
 
   const task_context& context_;
-  call_watch& watch_;
   const stage_node& stage_;
   const manifest_store& declared_;
   std::uint32_t index_;
@@ -203,7 +201,7 @@ result<bool> store_migration::step() {
 
 status store_migration::turn() {
   if (module_ == nullptr) {
-    auto made = stage_module::create(stage_, context_.secrets, context_.lines);
+    auto made = stage_module::create(stage_, context_.secrets, context_.lines, *context_.calls);
     if (!made) return tl::unexpected(made.error());
     module_ = std::move(*made);
   }
@@ -234,11 +232,10 @@ status store_migration::turn_one(const std::pair<std::string, std::string>& entr
   auto said = empty_error();
   const auto answer = [&] {
     const plugin_call inside(module_->whose());
-    watch_.begin(stage_, std::chrono::nanoseconds(clock::now().time_since_epoch()).count());
+    const watched_call timed(*context_.calls, stage_, "migrate");
     return module_->table().migrate(module_->get(), index_, note_.version, {as_bytes(key).data(), key.size()},
                                     {as_bytes(value).data(), value.size()}, &replacements::add, &of, &said);
   }();
-  watch_.end();
   if (answer != SONDER_OK) {
     return fail(errc::plugin, whose() + ": plugin " + stage_.of.id + " cannot turn an entry of version " + std::to_string(note_.version) +
                                   " into version " + std::to_string(note_.target) + ": " + read_answer(answer, said).message);
@@ -317,14 +314,13 @@ status store_migration::commit(const store_note& note, std::string_view cursor) 
 
 }  // namespace
 
-result<stores_step> bring_stores_up(const task_context& context, std::int32_t partition, std::chrono::milliseconds at_most,
-                                    call_watch& watch) {
+result<stores_step> bring_stores_up(const task_context& context, std::int32_t partition, std::chrono::milliseconds at_most) {
   const auto until = clock::now() + at_most;
   for (std::size_t s = 0; s < context.flow->stages.size(); ++s) {
     const auto& stage = context.flow->stages[s];
     for (std::size_t i = 0; i < stage.of.stores.size(); ++i) {
       if (stage.is_rebuilt(i)) continue;
-      store_migration of(context, s, i, partition, watch);
+      store_migration of(context, s, i, partition);
       for (;;) {
         auto current = of.step();
         if (!current) return tl::unexpected(current.error());

@@ -16,7 +16,7 @@ struct stores_step {
 
 /// Brings the stores of one task to the versions that the plugins declare, for about `at_most`; called again until it says `current`.
 /// On the control thread, before the task is opened. Entries are turned by a module that is made for it, so that no call of another
-/// task runs on it; each call of it is in `watch`.
+/// task runs on it; each call of it is in the context's `calls`.
 ///
 /// Which version a store is in is noted with the stage's parked rows, in the epoch that makes it so, and goes where they go: over
 /// restarts, to other workers, into standby copies. A store without a note is in version 1, or empty.
@@ -27,7 +27,6 @@ struct stores_step {
 ///
 /// errc::unsupported: the state is of a later version, half-way to another one, or nothing here can turn it. errc::plugin: it says that
 /// it cannot. errc::unavailable: the log may answer later.
-[[nodiscard]] result<stores_step> bring_stores_up(const task_context& context, std::int32_t partition, std::chrono::milliseconds at_most,
-                                                  call_watch& watch);
+[[nodiscard]] result<stores_step> bring_stores_up(const task_context& context, std::int32_t partition, std::chrono::milliseconds at_most);
 
 }  // namespace sonder

@@ -30,8 +30,9 @@ bool is_global(const source_node& source) { return source.topic.role == topic_ro
 
 }  // namespace
 
-result<std::unique_ptr<task>> task::create(task_context& context, std::int32_t partition, std::int32_t alone_rows) {
-  std::unique_ptr<task> made(new task(context, partition));
+result<std::unique_ptr<task>> task::create(task_context& context, std::int32_t partition, std::int32_t alone_rows,
+                                           std::shared_ptr<call_watch> calls) {
+  std::unique_ptr<task> made(new task(context, partition, std::move(calls)));
   if (alone_rows > 0) {
     made->alone_ = true;
     made->rows_max_ = std::min(made->rows_max_, alone_rows);
@@ -40,10 +41,11 @@ result<std::unique_ptr<task>> task::create(task_context& context, std::int32_t p
   return made;
 }
 
-task::task(task_context& context, std::int32_t partition)
+task::task(task_context& context, std::int32_t partition, std::shared_ptr<call_watch> calls)
     : context_(context),
       flow_(*context.flow),
       partition_(partition),
+      watch_(std::move(calls)),
       open_(std::make_unique<contribution>(flow_, *context.layout)),
       other_(std::make_unique<contribution>(flow_, *context.layout)),
       rows_max_(flow_.options.batch_rows),
@@ -88,7 +90,7 @@ status task::open() {
     rekeyer_ = std::move(*forwards);
   }
   for (const auto& module : context_.modules) {
-    auto runner = stage_runner::create(flow_, *module, *context_.on, partition_, context_.stop);
+    auto runner = stage_runner::create(flow_, *module, *context_.on, partition_, context_.stop, *watch_);
     if (!runner) return tl::unexpected(runner.error());
     stages_.push_back(std::move(*runner));
     keeps_timers_ = keeps_timers_ || stages_.back()->services().timers() != nullptr;
@@ -460,7 +462,7 @@ status task::run_stage(std::size_t stage, std::size_t input, row_space& space, e
     return bury(from.source, from.record_of(row), flow_.stages[stage].options.name, cause);
   };
   SONDER_TRY(stages_[stage]->run(input, space, rows, times, memory_, open_->counts[context_.layout->stage_input(stage, input)], out,
-                                 emitted, *watch_, bury_row, park.at == nullptr ? nullptr : &park));
+                                 emitted, bury_row, park.at == nullptr ? nullptr : &park));
   if (wiring.edge_out >= 0 && !out.base->rows.empty()) SONDER_TRY(run_edge(wiring.edge_out, space, out, times));
   for (const auto& made : emitted) SONDER_TRY(run_emitted(made, space, times));
   return {};

@@ -28,6 +28,8 @@ struct task_context {
   schema_registry* schemas = nullptr;
   std::shared_ptr<const secret_box> secrets;
   std::unique_ptr<const counts_layout> layout;
+  /// Calls of plugins on the control thread: modules, and entries that they turn.
+  std::shared_ptr<call_watch> calls = std::make_shared<call_watch>();
   std::vector<std::unique_ptr<stage_module>> modules;           ///< per stage
   std::vector<std::string> stages_left_behind;                  ///< that the flow had: rows may be parked for them still
   std::size_t dead_letter_bytes_max = 0;                        ///< of one record
@@ -57,8 +59,9 @@ enum class step_outcome { idle, progressed, blocked };
 class task {
  public:
   /// With `alone_rows` above 0, batches begin with that many rows, each alone in its epoch until a commit has come about: after one
-  /// that the log found too large.
-  [[nodiscard]] static result<std::unique_ptr<task>> create(task_context& context, std::int32_t partition, std::int32_t alone_rows = 0);
+  /// that the log found too large. Calls of plugins, from the first instance on, are in `calls`.
+  [[nodiscard]] static result<std::unique_ptr<task>> create(task_context& context, std::int32_t partition, std::int32_t alone_rows = 0,
+                                                            std::shared_ptr<call_watch> calls = std::make_shared<call_watch>());
   ~task();
   task(const task&) = delete;
   task& operator=(const task&) = delete;
@@ -109,7 +112,7 @@ class task {
   std::atomic<bool> retired{false};
 
  private:
-  explicit task(task_context& context, std::int32_t partition);
+  task(task_context& context, std::int32_t partition, std::shared_ptr<call_watch> calls);
   [[nodiscard]] status open();
   [[nodiscard]] status open_left_behind();
   [[nodiscard]] status bury_left_behind();
@@ -150,6 +153,7 @@ class task {
   task_context& context_;
   const graph& flow_;
   std::int32_t partition_;
+  std::shared_ptr<call_watch> watch_;  ///< outlives the stages below
   std::atomic<bool> owned_{false};
   std::vector<std::unique_ptr<source_reader>> sources_;
   std::unique_ptr<rekeyer> rekeyer_;  ///< null where nothing is forwarded
@@ -192,7 +196,6 @@ class task {
   std::int64_t event_time_ms_ = INT64_MIN;
   std::int64_t event_time_kept_ms_ = INT64_MIN;
   std::int64_t now_ms_ = 0;
-  std::shared_ptr<call_watch> watch_ = std::make_shared<call_watch>();
 };
 
 }  // namespace sonder

@@ -61,7 +61,7 @@ status task::fire_stage(std::size_t stage, std::vector<due_timer>& due) {
   std::vector<emitted_rows> emitted;
   auto counts = open_->counts[context_.layout->stage_input(stage, 0)];
   counts.clear();
-  SONDER_TRY(stages_[stage]->fire(due, space, base, times, memory_, counts, emitted, *watch_));
+  SONDER_TRY(stages_[stage]->fire(due, space, base, times, memory_, counts, emitted));
   const auto given_up = counts.dead[static_cast<std::size_t>(host_cause::plugin_failed)];
   open_->timers[stage].given_up += given_up;
   open_->timers[stage].fired += due.size() - given_up;
@@ -112,7 +112,7 @@ status task::ask_authority(row_space& space, const row_base& base, std::vector<s
   auto counts = open_->counts[context_.layout->stage_input(a, input)];
   edge_rows out;
   std::vector<emitted_rows> emitted;
-  SONDER_TRY(stages_[a]->run(input, space, rows, {event_time_ms_, now_ms_, INT64_MIN}, memory_, counts, out, emitted, *watch_,
+  SONDER_TRY(stages_[a]->run(input, space, rows, {event_time_ms_, now_ms_, INT64_MIN}, memory_, counts, out, emitted,
                              [&](const row_space&, std::int32_t row, std::string_view) {
                                unanswered.push_back(row);
                                return status{};

@@ -101,7 +101,7 @@ status check_timers(const task_context& context, const stage_node& stage) {
 status make_modules(task_context& context, logger* lines) {
   for (const auto& stage : context.flow->stages) {
     SONDER_TRY(check_timers(context, stage));
-    auto module = stage_module::create(stage, context.secrets, lines);
+    auto module = stage_module::create(stage, context.secrets, lines, *context.calls);
     if (!module) return tl::unexpected(module.error());
     context.modules.push_back(std::move(*module));
   }
@@ -174,10 +174,12 @@ result<run_summary> run_worker(std::shared_ptr<const graph> flow, log& on, const
   }
   const auto& registry = flow->options.log.kafka.registry;
   patient_registry patience(*schemas, {std::chrono::milliseconds(registry.unknown_schema_wait_ms), registry.unknown_schema_stops, registry.url, {}});
+  deadline_watch deadlines(options);  // ends after the last module is destroyed
   std::optional<task_context> context_of_tasks;
   const auto prepare = [&]() -> status {
     SONDER_TRY(register_schemas(*flow, *schemas));
     auto& made = context_of_tasks.emplace();
+    deadlines.add(made.calls);
     if (options.schemas != nullptr) made.patience = &patience;
     return start_tasks(made, flow, on, options.schemas != nullptr ? patience : *schemas, options);
   };
@@ -187,7 +189,6 @@ result<run_summary> run_worker(std::shared_ptr<const graph> flow, log& on, const
   std::unique_ptr<worker_metrics> observe;
   if (options.observe != nullptr) observe = std::make_unique<worker_metrics>(context, *options.observe);
   const auto pool = make_executor(*flow, options.plain_threads);
-  deadline_watch deadlines(options);
   coordinator tasks(context, *pool, options, observe.get(), deadlines);
   if (options.lines != nullptr) {
     options.lines->write(log_level::info, "worker runs",

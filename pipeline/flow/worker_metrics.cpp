@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 
 #include "flow/store_names.h"
 #include "observe/log.h"
@@ -301,17 +302,29 @@ void deadline_watch::run() {
     for (const auto& call : calls_) {
       const auto started = call->started_ns.load(std::memory_order_acquire);
       const auto* stage = call->stage.load(std::memory_order_acquire);
-      // Both of one call: another may have begun between the two.
+      const auto* function = call->into.load(std::memory_order_acquire);
+      // All of one call: another may have begun between the two.
       if (call->started_ns.load(std::memory_order_acquire) != started) continue;
       if (started == 0 || stage == nullptr || now - started < stage->options.deadline_ms * 1'000'000) continue;
-      if (options_.readiness) options_.readiness(false, "a call of stage " + stage->options.name + " passed its deadline");
-      if (options_.lines != nullptr) {
-        options_.lines->write(log_level::error, "a plugin's call passed its deadline; the worker ends, nothing of its epoch is kept",
-                              {{"stage", stage->options.name}, {"deadline_ms", stage->options.deadline_ms}});
-      }
-      _exit(exit_deadline_passed);
+      end(*stage, function);
     }
   }
+}
+
+void deadline_watch::end(const stage_node& stage, const char* function) const {
+  if (options_.readiness) options_.readiness(false, "a call of stage " + stage.options.name + " passed its deadline");
+  constexpr auto what = "a plugin's call passed its deadline; the worker ends, nothing of its epoch is kept";
+  const auto plugin = stage.of.id + " " + stage.of.version;
+  const auto next = "mend or replace the plugin, or raise stages." + stage.options.name + ".deadline where it needs the time";
+  if (options_.lines != nullptr) {
+    options_.lines->write(log_level::error, what,
+                          {{"stage", stage.options.name}, {"plugin", plugin}, {"call", function},
+                           {"deadline_ms", stage.options.deadline_ms}, {"next", next}});
+  } else {
+    std::fprintf(stderr, "sonder: %s: stage \"%s\", plugin %s, %s, deadline of %lld ms; %s\n", what, stage.options.name.c_str(),
+                 plugin.c_str(), function, static_cast<long long>(stage.options.deadline_ms), next.c_str());
+  }
+  _exit(exit_deadline_passed);
 }
 
 }  // namespace sonder

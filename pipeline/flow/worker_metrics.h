@@ -105,8 +105,8 @@ class worker_metrics {
   state_sizes sizes_;
 };
 
-/// Ends the process with `exit_deadline_passed` when a plugin's call takes longer than its stage's deadline: nothing of its epoch is
-/// committed then. A thread of its own, since the call holds the one that it runs on.
+/// Ends the process with `exit_deadline_passed` when a plugin's call takes longer than its stage's deadline, and says so in the log,
+/// or where there is none on standard error: nothing of its epoch is committed then. A thread of its own, since the call holds the one that it runs on.
 class deadline_watch {
  public:
   explicit deadline_watch(const worker_options& options);
@@ -114,11 +114,12 @@ class deadline_watch {
   deadline_watch(const deadline_watch&) = delete;
   deadline_watch& operator=(const deadline_watch&) = delete;
 
-  /// Watches a task's calls for as long as anyone else holds `calls`. [any thread]
+  /// Watches a thread's calls for as long as anyone else holds `calls`. [any thread]
   void add(std::shared_ptr<const call_watch> calls);
 
  private:
   void run();
+  [[noreturn]] void end(const stage_node& stage, const char* function) const;
   std::vector<std::shared_ptr<const call_watch>> calls_;
   const worker_options& options_;
   std::mutex mutex_;

@@ -14,6 +14,10 @@ namespace {
 
 namespace sp = sonder::plugin;
 
+[[noreturn]] void hang() {
+  for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+}
+
 struct misbehaving_module {
   static sp::result<std::unique_ptr<misbehaving_module>> create(const sp::host&,
                                                                 const sp::module_args& args) {
@@ -24,7 +28,11 @@ struct misbehaving_module {
     if (made->how == "bad_config")
       return sp::status::bad_config("property \"how\" asks for trouble; choose another");
     if (made->how == "throw_in_create") throw std::runtime_error("thrown in create");
+    if (made->how == "hang_in_create") hang();
     return made;
+  }
+  ~misbehaving_module() {
+    if (how == "hang_in_destroy") hang();
   }
   std::string how;
   std::string when;
@@ -35,9 +43,13 @@ class misbehaving {
  public:
   misbehaving(const misbehaving_module& module, const sp::host& host)
       : module_(module), notes_(host.store(0)), metrics_(host.metrics()), log_(host.log()) {}
+  ~misbehaving() {
+    if (is("hang_instance_destroy")) hang();
+  }
   static sp::result<std::unique_ptr<misbehaving>> create(const misbehaving_module& module,
                                                          const sp::host& host) {
     if (module.how == "fatal_instance") return sp::status::fatal("no instance today");
+    if (module.how == "hang_instance") hang();
     return std::make_unique<misbehaving>(module, host);
   }
 
@@ -116,7 +128,7 @@ class misbehaving {
     }
     if (is("hang")) {
       log_.warning("a call hangs");
-      for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+      hang();
     }
     if (is("crash")) std::abort();
     if (is("segfault")) *static_cast<volatile int*>(nullptr) = 1;

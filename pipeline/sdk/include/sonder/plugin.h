@@ -280,7 +280,7 @@ typedef struct sonder_plugin {
   uint16_t abi_major;
   uint16_t abi_minor;
   /* One module per stage and process: weights, compiled patterns, all that instances share. It is read by many threads at a
-   * time after this call. `*module` is handed back as it is. [control] */
+   * time after this call. `*module` is handed back as it is. This and all calls below are under the stage's deadline. [control] */
   int32_t (*module_create)(const sonder_host* host, const sonder_module_args* args, void** module, sonder_error* error);
   void (*module_destroy)(void* module); /* [control] after all its instances */
   /* One instance per task, light, made anew after each discarded epoch. With `ordering: stateless` a host may make several
@@ -292,7 +292,7 @@ typedef struct sonder_plugin {
   /* Null if the manifest declares no timers. [task] */
   int32_t (*fire)(void* instance, const sonder_due_timers* due, sonder_output* output, sonder_error* error);
   /* Null if no store ever changed its version. Turns one entry written by version `from` of store `store` into the current
-   * form by `replace(ctx, key, value)` (not called: the entry is dropped), each under the stage's deadline. [control] */
+   * form by `replace(ctx, key, value)` (not called: the entry is dropped). [control] */
   int32_t (*migrate)(void* module, uint32_t store, uint32_t from, sonder_bytes key, sonder_bytes value,
                      void (*replace)(void* ctx, sonder_bytes key, sonder_bytes value), void* ctx, sonder_error* error);
 } sonder_plugin;
