@@ -609,6 +609,16 @@ std::optional<std::int32_t> unreadable_label(const std::vector<std::string>& nam
   return std::nullopt;
 }
 
+/// What puts an end to an unreadable schema's being the newest word. A registry gives a schema that it has its old version again.
+std::string way_past_unreadable(const source_node& source, const registered_versions& versions, const std::string& subject) {
+  const auto own = to_json(*source.schema_of);
+  const auto there = std::find_if(versions.begin(), versions.end(),
+                                  [&](const auto& one) { return one.second != nullptr && to_json(*one.second) == own; });
+  if (there == versions.end()) return "register the flow's schema under subject " + subject + " first, or delete that version there";
+  return "delete that version under subject " + subject + ": the flow's schema is there already, as schema " +
+         std::to_string(there->first) + ", and would not become the newest by being registered again";
+}
+
 tl::unexpected<error> refuse_registered(const source_node& source, const schema_field& f, std::int32_t id, const std::string& why) {
   return fail(errc::invalid, to_string(place_of(source.topic, "schema")) + ": topic \"" + source.topic.name + "\": field \"" + f.name +
                                  "\": schema " + std::to_string(id) + " of the registry " + why);
@@ -638,8 +648,7 @@ status check_registered_labels(const source_node& source, const registered_versi
     if (at_most(label{}, *said)) continue;
     if (const auto id = unreadable_label(names, versions)) {
       return refuse_registered(source, f, *id,
-                               "cannot be read, so that its label is not known; register the flow's schema under subject " + subject +
-                                   " first, or delete that version there");
+                               "cannot be read, so that its label is not known; " + way_past_unreadable(source, versions, subject));
     }
   }
   return {};
