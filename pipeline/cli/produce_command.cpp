@@ -161,7 +161,7 @@ void add_produce(CLI::App& app, chosen_command& chosen) {
       ->type_name("FIELD=COLUMN")
       ->allow_extra_args(false);
   command->add_option("--schema", options->shape.schema,
-                      "Schema file (default: the configured, else the registered)")
+                      "Schema file (default: the configured, else the newest registered that can be read)")
       ->type_name("FILE");
   command->add_option("--subject", options->shape.subject, "Field that partitions")
       ->type_name("FIELD");

@@ -9,6 +9,7 @@
 #include "avro/registry.h"
 #include "cli/command.h"
 #include "cli/place.h"
+#include "cli/registered_schemas.h"
 #include "plugin/config_schema.h"
 
 namespace sonder::cli {
@@ -39,32 +40,12 @@ result<opened_log> open_registry(const schemas_options& options) {
   return open_to_read(*where);
 }
 
-int list_schemas(const schemas_options& options) {
+int list_all(const schemas_options& options) {
   const auto registry = open_registry(options);
   if (!registry) return refuse(exit_cannot_start, registry.error());
-  const auto subjects = registry->schemas->subjects();
-  if (!subjects) return refuse(exit_failed, subjects.error());
-  text_table table({"id", "subject", "version", "schema", "fields"});
-  for (const auto& subject : *subjects) {
-    const auto versions = registry->schemas->versions(subject);
-    if (!versions) return refuse(exit_failed, versions.error());
-    for (std::size_t v = 0; v < versions->size(); ++v) {
-      const auto& [id, of] = (*versions)[v];
-      if (options.json)
-        std::cout << nlohmann::ordered_json{{"id", id},
-                                            {"subject", subject},
-                                            {"version", v + 1},
-                                            {"schema", to_string(*of)},
-                                            {"fields", of->fields.size()}}
-                         .dump()
-                  << '\n';
-      else
-        table.add({std::to_string(id), subject, std::to_string(v + 1), to_string(*of),
-                   std::to_string(of->fields.size())});
-    }
-  }
-  if (!options.json) std::cout << table.text();
-  return exit_ok;
+  const auto unreadable = list_schemas(*registry->schemas, options.json, std::cout, std::cerr);
+  if (!unreadable) return refuse(exit_failed, unreadable.error());
+  return *unreadable == 0 ? exit_ok : exit_findings;
 }
 
 result<schema_ptr> find_schema(const schemas_options& options) {
@@ -76,9 +57,9 @@ result<schema_ptr> find_schema(const schemas_options& options) {
                   [](unsigned char c) { return c >= '0' && c <= '9'; }) &&
       options.name.size() < 10)
     return registry->schemas->by_id(std::stoi(options.name));
-  const auto versions = registry->schemas->versions(options.name);
-  if (!versions) return tl::unexpected(versions.error());
-  if (!versions->empty()) return versions->back().second;
+  const auto newest = newest_schema(*registry->schemas, options.name, std::cerr);
+  if (!newest) return tl::unexpected(newest.error());
+  if (*newest != nullptr) return *newest;
   const auto subjects = registry->schemas->subjects();
   return fail(errc::not_found,
               "there is no schema \"" + options.name + "\"; `sonder schemas list` names them" +
@@ -137,11 +118,12 @@ void add_schemas(CLI::App& app, chosen_command& chosen) {
   auto* list =
       command->add_subcommand("list", "The schemas of a log or folder, with ids and versions");
   add_where(*list, *options);
-  list->footer("Example:\n  sonder schemas list --dir schemas");
-  list->callback([&chosen, options] { chosen = [options] { return list_schemas(*options); }; });
+  list->footer(
+      "Exit code 1 if some cannot be read; each is named with the reason.\n\nExample:\n  sonder schemas list --dir schemas");
+  list->callback([&chosen, options] { chosen = [options] { return list_all(*options); }; });
 
   auto* show = command->add_subcommand(
-      "show", "One schema: a file, an id, or the newest version of a subject");
+      "show", "One schema: a file, an id, or the newest version of a subject that can be read");
   show->add_option("NAME|ID|FILE", options->name, "Which")->required();
   add_where(*show, *options);
   show->footer("Example:\n  sonder schemas show consent --dir schemas");

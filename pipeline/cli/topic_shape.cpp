@@ -1,5 +1,8 @@
 #include "cli/topic_shape.h"
 
+#include <iostream>
+
+#include "cli/registered_schemas.h"
 #include "flow/worker.h"
 #include "plugin/config_schema.h"
 
@@ -11,13 +14,13 @@ result<schema_ptr> schema_for(const topic_options* configured, schema_registry& 
   if (!file.empty()) return load_schema_file(file);
   if (configured != nullptr && !configured->schema.empty())
     return load_schema_file(configured->schema);
-  auto versions = schemas.versions(value_subject(topic));
-  if (!versions) return tl::unexpected(versions.error());
-  if (versions->empty())
+  auto newest = newest_schema(schemas, value_subject(topic), std::cerr);
+  if (!newest) return newest;
+  if (*newest == nullptr)
     return fail(errc::not_found,
                 "topic \"" + topic +
                     "\" has no schema that this log knows; give --schema FILE or --config FILE");
-  return versions->back().second;
+  return newest;
 }
 
 // Makes the topic where it is missing; else answers how many partitions it has.

@@ -26,7 +26,7 @@ struct shape_options {
 [[nodiscard]] std::string nearest_topic(const place& where, log& in, const std::string& topic);
 
 /// The topic's shape: from the configuration, what `given` says instead, and at last the newest
-/// schema that the log has registered for it. The topic is made if it does not exist; the schema is
+/// schema that the log has registered for it and that can be read; newer ones that cannot are told on standard error. The topic is made if it does not exist; the schema is
 /// registered if it is new.
 [[nodiscard]] result<record_shape> shape_of(const place& where, log& in, schema_registry& schemas,
                                             const std::string& topic, const shape_options& given);
