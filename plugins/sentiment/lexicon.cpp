@@ -88,7 +88,7 @@ entry_index lexicon::add(std::string_view word) {
     throw std::invalid_argument("lexicon: a word is longer than the table takes");
   const auto index = entry_index(entries_.size());
   words_.set(word, index);
-  filter_.add(text::word_table::hash(view));
+  filter_.add(view);
   entries_.emplace_back();
   return index;
 }
@@ -96,7 +96,8 @@ entry_index lexicon::add(std::string_view word) {
 void lexicon::add_phrase(std::string_view words, bool rates, float value) {
   phrase p{.rates = rates, .value = value};
   each_word(words, [&](std::string_view word) { p.words.at(p.size++) = add(word); });
-  entries_[p.words[p.size - 1U]].roles |= ends_phrase;
+  entries_[p.words[p.size - 1U]].roles |= rates ? ends_phrase : ends_dampener;
+  if (rates) entries_[p.words[p.size - 2U]].roles |= precedes_phrase_end;
   phrases_.push_back(p);
 }
 

@@ -35,6 +35,8 @@ enum role : std::uint32_t {
   name_inside_sentence = 1U << 17U,  // "my sister Joy"
   says_person = 1U << 18U,           // verb that people are the subject of: "Joy feels"
   quiet = 1U << 19U,                 // feeling of low activation
+  precedes_phrase_end = 1U << 20U,   // last but one of an idiom
+  ends_dampener = 1U << 21U,         // last of a booster of several words: "sort of"
 };
 
 struct entry {
@@ -66,10 +68,9 @@ class lexicon {
   static const lexicon& shipped();
 
   /// `word` is folded; 16 bytes past its end must be readable.
-  [[nodiscard]] entry_index find(std::string_view word) const noexcept {
-    const std::uint64_t hash = text::word_table::hash(word);
-    return words_.find(word, hash, filter_.may_have(hash));
-  }
+  [[nodiscard]] entry_index find(std::string_view word) const noexcept { return words_.find(word); }
+  /// Of the words that `find` knows.
+  [[nodiscard]] const text::word_filter& filter() const noexcept { return filter_; }
   [[nodiscard]] const entry& operator[](entry_index index) const noexcept {
     return entries_[index];
   }

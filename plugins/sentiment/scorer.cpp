@@ -17,7 +17,6 @@ constexpr double exclamation_step = 0.292;
 constexpr std::size_t exclamations_max = 4;
 constexpr double question_step = 0.18, questions_cap = 0.96;
 constexpr double normalisation = 15.0;
-constexpr std::size_t look_back = 3;
 
 // Ours. A stretched word ("loooove") is emphasised about as much as by a booster (Brody &
 // Diakopoulos 2011).
@@ -66,99 +65,91 @@ entry_index scorer::look_up_stretched(std::string_view folded) const {
   return 0;
 }
 
-inline entry_index scorer::look_up(const text::chunk& c) const {
-  const entry_index found = lexicon_.find(chunks_.folded(c));
-  // Most words are unknown and plain: the branch that can be foreseen comes first.
-  return c.stretched || c.punctuated_inside ? look_up_irregular(c, found) : found;
-}
-
-/// Of a word that was `found` as it stands, or not.
-entry_index scorer::look_up_irregular(const text::chunk& c, entry_index found) const {
-  if (found != 0) return found;
-  const std::string_view folded = chunks_.folded(c);
-  if (c.stretched && rules_ == rule_set::sonder) found = look_up_stretched(folded);
-  if (found == 0 && c.punctuated_inside && folded.find("n't") != std::string_view::npos)
-    return lexicon_.plain_negation();
+/// Of a word that is not known as it stands.
+entry_index scorer::look_up_odd(std::string_view folded, bool stretched) const {
+  entry_index found = 0;
+  if (stretched && rules_ == rule_set::sonder) found = look_up_stretched(folded);
+  if (found == 0 && folded.find("n't") != std::string_view::npos) return lexicon_.plain_negation();
   return found;
 }
 
 bool scorer::is_name(std::size_t chunk, const entry& e) const {
+  using enum text::letter_case;
   if ((e.roles & valence_dropped) != 0) return true;
-  const auto& chunks = chunks_.chunks();
-  const text::chunk& c = chunks[chunk];
-  if (c.letters != text::letter_case::title) return false;
+  if (chunks_.letters(chunk) != title) return false;
   if ((e.roles & name_if_title) != 0) return true;
-  const bool has_next = chunk + 1 < chunks.size();
-  if (c.opens_sentence)
+  const bool has_next = chunk + 1 < chunks_.chunks().size();
+  if (chunks_.opens_sentence(chunk))
     return has_next &&
-           (lexicon_[lexicon_.find(chunks_.folded(chunks[chunk + 1]))].roles & says_person) != 0;
+           (lexicon_[lexicon_.find(chunks_.folded(chunk + 1))].roles & says_person) != 0;
   // In A Headline Every Word Has A Capital: that says nothing.
   const bool title_before =
-      chunks[chunk - 1].letters == text::letter_case::title && !chunks[chunk - 1].opens_sentence;
-  const bool title_after = has_next && chunks[chunk + 1].letters == text::letter_case::title;
+      chunks_.letters(chunk - 1) == title && !chunks_.opens_sentence(chunk - 1);
+  const bool title_after = has_next && chunks_.letters(chunk + 1) == title;
   return !(title_before && title_after);
 }
 
-inline void scorer::add_word(entry_index index, bool upper, std::size_t chunk) {
-  words_.push_back({lexicon_[index].roles, std::uint32_t(chunk), index, upper});
+void scorer::make_room(std::size_t words) {
+  const std::size_t size = look_back + words + look_ahead;
+  if (words_.size() < size) {
+    words_.resize(size);
+    rated_at_.resize(size);
+    phrase_ends_.resize(size);
+  }
 }
 
-/// Answers how many words were added.
-std::size_t scorer::add_picture(char32_t emoji, std::size_t chunk) {
-  const auto name = lexicon_.name_of(emoji);
-  for (const entry_index index : name) add_word(index, false, chunk);
-  if (name.empty()) add_word(0, false, chunk);
-  return std::max<std::size_t>(name.size(), 1);
+/// Notes where the few words stand that the rules begin at, too. Each place is written, and counted
+/// where it is one of them: no branch that is hard to foresee.
+inline void scorer::add_word(entry_index index, std::size_t chunk, std::uint32_t at) {
+  const std::uint32_t r = lexicon_[index].roles;
+  words_[at] = {r, std::uint32_t(chunk), index};
+  // A booster that is rated counts as booster only.
+  rated_at_[rated_count_] = at;
+  rated_count_ += (r & (rated | booster)) == rated;
+  phrase_ends_[phrase_ends_count_] = at;
+  phrase_ends_count_ += std::uint32_t{(r & ends_phrase) != 0} &
+                        std::uint32_t{(roles(at - 1) & precedes_phrase_end) != 0};
+  contrast_at_ = std::min(contrast_at_, (r & contrast) != 0 ? at : ~0U);
+}
+
+void scorer::add_picture(std::size_t chunk) {
+  const auto name = lexicon_.name_of(chunks_.emoji(chunk));
+  if (name.empty()) return;
+  const std::size_t more = name.size() - 1;
+  make_room(chunks_.chunks().size() + picture_words_ + more);
+  std::fill_n(words_.begin() + words_end_ + look_ahead, more, word{});
+  words_end_ += std::uint32_t(more);
+  for (std::size_t i = 0; i < name.size(); ++i)
+    add_word(name[i], chunk, std::uint32_t(look_back + chunk + picture_words_ + i));
+  picture_words_ += std::uint32_t(more);
 }
 
 void scorer::read_words() {
   constexpr std::uint32_t maybe_name = valence_dropped | name_if_title | name_inside_sentence;
-  const auto& chunks = chunks_.chunks();
-  words_.clear();
-  std::size_t uppers = 0, others = 0;
-  for (std::size_t i = 0; i < chunks.size(); ++i) {
-    const text::chunk& c = chunks[i];
-    if (c.kind == text::chunk_kind::word) [[likely]] {
-      entry_index index = look_up(c);
-      const bool upper = c.letters == text::letter_case::upper;
-      if ((lexicon_[index].roles & maybe_name) != 0 && rules_ == rule_set::sonder &&
-          is_name(i, lexicon_[index]))
-        index = 0;
-      uppers += upper;
-      others += !upper;
-      add_word(index, upper, i);
-    } else if (c.kind == text::chunk_kind::placeholder) {
-      add_word(0, false, i);
-    } else {
-      others += add_picture(c.emoji, i);
+  const std::size_t chunks = chunks_.chunks().size();
+  make_room(chunks);
+  std::fill_n(words_.begin(), look_back + chunks + look_ahead, word{});
+  words_end_ = std::uint32_t(look_back + chunks);
+  rated_count_ = phrase_ends_count_ = picture_words_ = 0;
+  contrast_at_ = ~0U;
+  for (const text::notable_chunk& c : chunks_.notable()) {
+    if (c.why == text::notable_chunk::no_word) [[unlikely]] {
+      if (chunks_.kind(c.number) == text::chunk_kind::emoji) add_picture(c.number);
+      continue;
     }
+    const std::string_view folded = chunks_.folded(c.number);
+    entry_index index = lexicon_.find(folded);
+    if (index == 0 && c.why == text::notable_chunk::odd) [[unlikely]]
+      index = look_up_odd(folded, chunks_.stretched(c.number));
+    if ((lexicon_[index].roles & maybe_name) != 0 && rules_ == rule_set::sonder &&
+        is_name(c.number, lexicon_[index]))
+      index = 0;
+    add_word(index, c.number, look_back + c.number + picture_words_);
   }
-  capitals_stand_out_ = uppers > 0 && others > 0;
-}
-
-/// Notes where the few words stand that the rules begin at. Each place is written, and counted
-/// where it is one of them: no branch that is hard to foresee.
-void scorer::note_places() {
-  std::size_t ratings = 0, ends = 0;
-  const auto size = std::uint32_t(words_.size());
-  rated_at_.resize(size);
-  phrase_ends_.resize(size);
-  contrast_at_ = size;
-  for (std::uint32_t at = 0; at < size; ++at) {
-    const std::uint32_t r = roles(at);
-    // A booster that is rated counts as booster only.
-    rated_at_[ratings] = at;
-    ratings += (r & (rated | booster)) == rated;
-    phrase_ends_[ends] = at;
-    ends += (r & ends_phrase) != 0;
-    contrast_at_ = std::min(contrast_at_, (r & contrast) != 0 ? at : size);
-  }
-  rated_at_.resize(ratings);
-  phrase_ends_.resize(ends);
 }
 
 bool scorer::matches(const phrase& p, std::size_t first) const {
-  if (first + p.size > words_.size()) return false;
+  if (first + p.size > words_end_) return false;
   for (std::size_t i = 0; i < p.size; ++i) {
     if (words_[first + i].index != p.words[i]) return false;
   }
@@ -168,9 +159,9 @@ bool scorer::matches(const phrase& p, std::size_t first) const {
 void scorer::find_phrases() {
   matches_.clear();
   if (rules_ == rule_set::vader) return;
-  for (const std::uint32_t last : phrase_ends_) {
+  for (const std::uint32_t last : std::span(phrase_ends_).first(phrase_ends_count_)) {
     for (const phrase& p : lexicon_.phrases().subspan(lexicon_.dampening_phrases())) {
-      if (p.words[p.size - 1U] != words_[last].index || p.size > last + 1) continue;
+      if (p.words[p.size - 1U] != words_[last].index) continue;
       const std::uint32_t first = last + 1 - p.size;
       if (!matches(p, first) || (!matches_.empty() && matches_.back().last >= first)) continue;
       matches_.push_back({first, last, &p});
@@ -179,17 +170,21 @@ void scorer::find_phrases() {
   }
 }
 
-double scorer::booster_of(std::size_t at, double valence) const {
-  double step = lexicon_[words_[at].index].boost;
-  if (step == 0) return 0;
+bool scorer::is_shouted(std::uint32_t at) const {
+  return chunks_.capitals_stand_out() &&
+         chunks_.letters(words_[at].chunk) == text::letter_case::upper;
+}
+
+double scorer::booster_of(std::uint32_t at, double valence) const {
+  if (!has(at, booster)) return 0;
+  double step = lexicon_[entry_index(words_[at].index)].boost;
   if (valence < 0) step = -step;
-  if (words_[at].upper && capitals_stand_out_)
-    step = away_from_zero(valence, capitals_step) - valence + step;
+  if (is_shouted(at)) step = away_from_zero(valence, capitals_step) - valence + step;
   return step;
 }
 
-void scorer::apply_negation(double& valence, std::size_t at, std::size_t distance) const {
-  const auto so_or_this_at = [&](std::size_t back) { return has(at - back, so_or_this); };
+void scorer::apply_negation(double& valence, std::uint32_t at, std::uint32_t distance) const {
+  const auto so_or_this_at = [&](std::uint32_t back) { return has(at - back, so_or_this); };
   if (distance == 2) {
     if (has(at - 2, never) && so_or_this_at(1)) {
       valence *= never_so_factor;
@@ -212,7 +207,7 @@ void scorer::apply_negation(double& valence, std::size_t at, std::size_t distanc
   if (has(at - distance, negation)) valence *= negation_factor;
 }
 
-void scorer::apply_vader_idioms(double& valence, std::size_t at) const {
+void scorer::apply_vader_idioms(double& valence, std::uint32_t at) const {
   // The program looks around words that have three others before them, in this order; the first of
   // the five wins, then those that begin at the word itself.
   const auto value_of = [&](std::size_t first, std::size_t size, bool rates) -> const phrase* {
@@ -237,13 +232,12 @@ void scorer::apply_vader_idioms(double& valence, std::size_t at) const {
   }
 }
 
-bool scorer::is_negated_by_no(std::size_t at) const {
-  return (at > 0 && has(at - 1, no)) || (at > 1 && has(at - 2, no)) ||
-         (at > 2 && has(at - 3, no) && has(at - 1, or_nor));
+bool scorer::is_negated_by_no(std::uint32_t at) const {
+  return has(at - 1, no) || has(at - 2, no) || (has(at - 3, no) && has(at - 1, or_nor));
 }
 
-void scorer::apply_word_before(reading& r, std::size_t at, std::size_t distance) const {
-  const std::size_t before = at - distance;
+void scorer::apply_word_before(reading& r, std::uint32_t at, std::uint32_t distance) const {
+  const std::uint32_t before = at - distance;
   if (has(before, rated)) return;
   const double step = booster_of(before, r.valence) * distance_factors[distance - 1];
   r.activation += r.valence < 0 ? -step : step;
@@ -251,50 +245,59 @@ void scorer::apply_word_before(reading& r, std::size_t at, std::size_t distance)
   apply_negation(r.valence, at, distance);
 }
 
-void scorer::rate(std::size_t at) {
-  const entry& e = lexicon_[words_[at].index];
+void scorer::apply_words_before(reading& r, std::uint32_t at) const {
   const bool exact = rules_ == rule_set::vader;
-  reading r{double(e.rating),
-            std::abs(double(e.rating)) * ((e.roles & quiet) != 0 ? quiet_share : 1.0)};
-  if ((e.roles & no) != 0 && at + 1 < words_.size() && has(at + 1, rated)) r = {0, 0};
-  if (is_negated_by_no(at)) r.valence = double(e.rating) * negation_factor;
-  if (!exact && r.valence == 0) return;
-  if (words_[at].upper && capitals_stand_out_) {
-    r.valence = away_from_zero(r.valence, capitals_step);
-    r.activation += capitals_step;
-  }
-  if (!exact && chunks_.chunks()[words_[at].chunk].stretched) {
-    r.valence = away_from_zero(r.valence, stretch_step);
-    r.activation += stretch_step;
-  }
-  for (std::size_t distance = 1; distance <= look_back && distance <= at; ++distance) {
+  const std::uint32_t first = at - look_back;  // words of the text before it
+  for (std::uint32_t distance = 1; distance <= std::min(look_back, first); ++distance) {
     apply_word_before(r, at, distance);
     if (exact && distance == 3 && !has(at - 3, rated)) apply_vader_idioms(r.valence, at);
   }
-  if (!exact && at > 1) {
+  if (!exact && has(at - 1, ends_dampener)) {
     for (const phrase& p : lexicon_.phrases().first(lexicon_.dampening_phrases())) {
-      if (at >= p.size && matches(p, at - p.size))
-        r.valence = away_from_zero(r.valence, double(p.value));
+      if (matches(p, at - p.size)) r.valence = away_from_zero(r.valence, double(p.value));
     }
   }
-  if (at > 0 && has(at - 1, least) && !has(at - 1, rated) && !(at > 1 && has(at - 2, at_or_very)))
+  if (has(at - 1, least) && !has(at - 1, rated) && !has(at - 2, at_or_very))
     r.valence *= negation_factor;
+}
+
+void scorer::rate(std::uint32_t at) {
+  // Without one of these before it a word stands as it is, but for what VADER's program does.
+  constexpr std::uint32_t changes_others =
+      booster | negation | least | never | without | no | ends_dampener;
+  const entry& e = lexicon_[entry_index(words_[at].index)];
+  const bool exact = rules_ == rule_set::vader;
+  const std::uint32_t before = roles(at - 1) | roles(at - 2) | roles(at - 3);
+  reading r{double(e.rating),
+            std::abs(double(e.rating)) * ((e.roles & quiet) != 0 ? quiet_share : 1.0)};
+  if ((e.roles & no) != 0 && has(at + 1, rated)) r = {0, 0};
+  if ((before & no) != 0 && is_negated_by_no(at)) r.valence = double(e.rating) * negation_factor;
+  if (!exact && r.valence == 0) return;
+  if (is_shouted(at)) {
+    r.valence = away_from_zero(r.valence, capitals_step);
+    r.activation += capitals_step;
+  }
+  if (!exact && chunks_.stretched(words_[at].chunk)) {
+    r.valence = away_from_zero(r.valence, stretch_step);
+    r.activation += stretch_step;
+  }
+  if (exact || (before & changes_others) != 0) apply_words_before(r, at);
   if (r.valence == 0) return;
-  ratings_.push_back({std::uint32_t(at), r.valence});
+  ratings_.push_back({at, r.valence});
   activation_ += std::max(0.0, r.activation);
 }
 
-void scorer::rate_phrase(std::size_t at, const phrase& idiom) {
+void scorer::rate_phrase(std::uint32_t at, const phrase& idiom) {
   reading r{double(idiom.value), std::abs(double(idiom.value))};
-  for (std::size_t distance = 1; distance <= look_back && distance <= at; ++distance)
+  for (std::uint32_t distance = 1; distance <= look_back; ++distance)
     apply_word_before(r, at, distance);
   if (r.valence == 0) return;
-  ratings_.push_back({std::uint32_t(at), r.valence});
+  ratings_.push_back({at, r.valence});
   activation_ += std::max(0.0, r.activation);
 }
 
 void scorer::apply_contrast() {
-  if (contrast_at_ >= words_.size()) return;
+  if (contrast_at_ >= words_end_) return;
   if (rules_ == rule_set::sonder) {
     for (rating& r : ratings_)
       r.valence *= r.word < contrast_at_ ? before_contrast : after_contrast;
@@ -326,7 +329,7 @@ double scorer::emphasis() const {
 
 mood scorer::sum_up(std::string_view text) {
   mood result;
-  const auto& chunks = chunks_.chunks();
+  const auto chunks = chunks_.chunks();
   for (const rating& r : ratings_) {
     const text::chunk& c = chunks[words_[r.word].chunk];
     contributions_.push_back({c.begin, c.end, r.valence});
@@ -349,31 +352,31 @@ mood scorer::sum_up(std::string_view text) {
 
 mood scorer::score(std::string_view text) {
   text = text.substr(0, text::chunk_list::text_bytes_max);
-  chunks_.scan(text, rules_ == rule_set::vader ? text::inner_punctuation::keep
-                                               : text::inner_punctuation::split);
+  chunks_.scan(
+      text, lexicon_.filter(),
+      rules_ == rule_set::vader ? text::inner_punctuation::keep : text::inner_punctuation::split);
   ratings_.clear();
   if (contributions_.capacity() * sizeof(contribution) > scratch_bytes_max)
     give_back(contributions_);
   contributions_.clear();
   activation_ = 0;
   read_words();
-  note_places();
   find_phrases();
-  std::size_t from = 0;  // behind the last phrase
+  std::uint32_t from = 0;  // behind the last phrase
   auto next_phrase = matches_.cbegin();
-  const auto rate_phrases_before = [&](std::size_t end) {
+  const auto rate_phrases_before = [&](std::uint32_t end) {
     for (; next_phrase != matches_.cend() && next_phrase->first < end; ++next_phrase) {
       rate_phrase(next_phrase->first, *next_phrase->idiom);
-      from = next_phrase->last + std::size_t{1};
+      from = next_phrase->last + 1;
     }
   };
-  for (const std::uint32_t at : rated_at_) {
-    rate_phrases_before(at + std::size_t{1});
+  for (const std::uint32_t at : std::span(rated_at_).first(rated_count_)) {
+    rate_phrases_before(at + 1);
     if (at < from) continue;
-    if (has(at, kind) && at + 1 < words_.size() && has(at + 1, of)) continue;
+    if (has(at, kind) && has(at + 1, of)) continue;
     rate(at);
   }
-  rate_phrases_before(words_.size());
+  rate_phrases_before(words_end_);
   apply_contrast();
   const mood result = sum_up(text);
   if (text.size() > scratch_bytes_max) {

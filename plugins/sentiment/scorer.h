@@ -49,35 +49,41 @@ class scorer {
   struct word {
     std::uint32_t roles;  // of lexicon[index]
     std::uint32_t chunk;
-    entry_index index;
-    bool upper;
+    std::uint32_t index;
   };
   struct reading;  // of one rated word, while the rules change it
 
+  // Words are numbered from look_back on; before and behind them stand some without a role, so that
+  // rules need not ask where the text begins and ends.
+  static constexpr std::uint32_t look_back = 3;
+  static constexpr std::uint32_t look_ahead = 1;
+
+  void make_room(std::size_t words);
   void read_words();
-  void add_word(entry_index index, bool upper, std::size_t chunk);
-  std::size_t add_picture(char32_t emoji, std::size_t chunk);
-  void note_places();
-  [[nodiscard]] entry_index look_up(const text::chunk& c) const;
-  [[nodiscard]] entry_index look_up_irregular(const text::chunk& c, entry_index found) const;
+  void add_word(entry_index index, std::size_t chunk, std::uint32_t at);
+  void add_picture(std::size_t chunk);
+  [[nodiscard]] entry_index look_up_odd(std::string_view folded, bool stretched) const;
   entry_index look_up_stretched(std::string_view folded) const;
   [[nodiscard]] bool is_name(std::size_t chunk, const entry& e) const;
   void find_phrases();
-  void rate(std::size_t at);
-  void rate_phrase(std::size_t at, const phrase& idiom);
-  void apply_word_before(reading& r, std::size_t at, std::size_t distance) const;
-  void apply_negation(double& valence, std::size_t at, std::size_t distance) const;
-  [[nodiscard]] bool is_negated_by_no(std::size_t at) const;
-  [[nodiscard]] double booster_of(std::size_t at, double valence) const;
-  void apply_vader_idioms(double& valence, std::size_t at) const;
+  void rate(std::uint32_t at);
+  void rate_phrase(std::uint32_t at, const phrase& idiom);
+  void apply_words_before(reading& r, std::uint32_t at) const;
+  void apply_word_before(reading& r, std::uint32_t at, std::uint32_t distance) const;
+  void apply_negation(double& valence, std::uint32_t at, std::uint32_t distance) const;
+  [[nodiscard]] bool is_negated_by_no(std::uint32_t at) const;
+  [[nodiscard]] double booster_of(std::uint32_t at, double valence) const;
+  void apply_vader_idioms(double& valence, std::uint32_t at) const;
   void apply_contrast();
   [[nodiscard]] double emphasis() const;
   [[nodiscard]] mood sum_up(std::string_view text);
   [[nodiscard]] bool matches(const phrase& p, std::size_t first) const;
-  [[nodiscard]] std::uint32_t roles(std::size_t at) const { return words_[at].roles; }
-  [[nodiscard]] bool has(std::size_t at, std::uint32_t wanted) const {
+  [[nodiscard]] std::uint32_t roles(std::uint32_t at) const { return words_[at].roles; }
+  [[nodiscard]] bool has(std::uint32_t at, std::uint32_t wanted) const {
     return (roles(at) & wanted) != 0;
   }
+  /// In capitals where others are not.
+  [[nodiscard]] bool is_shouted(std::uint32_t at) const;
 
   struct rating {
     std::uint32_t word;
@@ -91,15 +97,18 @@ class scorer {
   const lexicon& lexicon_;
   rule_set rules_;
   text::chunk_list chunks_;
+  // The first three are as long as the longest text needed; how much of them counts is beside them.
   std::vector<word> words_;
   std::vector<std::uint32_t> rated_at_;     // words that have a rating
   std::vector<std::uint32_t> phrase_ends_;  // words that an idiom may end with
+  std::uint32_t words_end_ = 0;             // behind the last word
+  std::uint32_t rated_count_ = 0, phrase_ends_count_ = 0;
+  std::uint32_t picture_words_ = 0;  // more words than chunks, so far
   std::vector<rating> ratings_;
   std::vector<phrase_match> matches_;
   std::vector<contribution> contributions_;
   double activation_ = 0;
-  bool capitals_stand_out_ = false;
-  std::uint32_t contrast_at_ = 0;  // first "but"; words_.size() if none
+  std::uint32_t contrast_at_ = 0;  // first "but"; words_end_ if none
 };
 
 }  // namespace sonder::sentiment

@@ -11,7 +11,7 @@
 namespace sonder::text {
 namespace {
 
-constexpr std::size_t block_bytes = 64;
+constexpr std::size_t window_bytes = 64;
 /// Shorter remains of stripping are taken for an emoticon and left whole (VADER: two or fewer
 /// characters).
 constexpr std::size_t stripped_min = 3;
@@ -41,17 +41,24 @@ bool is_placeholder(std::string_view token) {
          });
 }
 
-/// Without a branch: what ends a word is hard to foresee.
 bool ends_sentence(char c) {
-  constexpr auto bit = [](char mark) { return std::uint64_t{1} << unsigned(mark); };
-  constexpr std::uint64_t marks = bit('.') | bit('!') | bit('?') | bit(':');
-  const unsigned value = static_cast<unsigned char>(c);
-  return (marks >> value % 64 & std::uint64_t{value < 64}) != 0;
+  return c == '.' || c == '!' || c == '?' || c == ':';
 }
 
 bool separates_words(char c) {
   return c == ',' || c == ';' || c == '!' || c == '?' || c == '(' || c == ')' || c == '"' ||
          c == '/' || c == ':' || c == '.' || c == '-' || c == '*' || c == '&' || c == '+';
+}
+
+/// The bit above the highest of `bits`, of which there is one.
+unsigned width(std::uint64_t bits) {
+  return 64U - unsigned(std::countl_zero(bits));
+}
+
+/// Of runs of ones in `through` that begin at a bit of `from`: the bits behind their ends. An
+/// addition does it, whose carry passes through ones.
+constexpr std::uint64_t behind(std::uint64_t through, std::uint64_t from) {
+  return (through + (through & from)) & ~through;
 }
 
 }  // namespace
@@ -66,158 +73,230 @@ struct chunk_list::unicode_word {
   bool ends_sentence = false;
 };
 
-void chunk_list::classify(std::string_view text) {
-  const std::size_t blocks = text.size() / block_bytes + 1;
-  masks_.resize(blocks + 1);
-  masks_[blocks] = {~0ULL, 0, 0, 0, 0, 0};
-  exclamations_ = 0;
-  questions_ = 0;
-  std::uint64_t others = 0, triples = 0;
-  for (std::size_t block = 0; block < blocks; ++block) {
-    const std::size_t at = block * block_bytes;
-    char tail[block_bytes + 2];
-    const char* bytes = text.data() + at;
-    char* folded = folded_.data() + at;
-    const std::size_t size = text.size() - at;
-    if (size < block_bytes + 2) {  // the search for triples looks two bytes ahead
-      const std::size_t readable = std::min(sizeof(tail), text.size() - at);
-      std::memset(tail, ' ', sizeof(tail));
-      std::memcpy(tail, bytes, readable);
-      bytes = tail;
-    }
-    byte_masks m{0, 0, 0, 0, 0, 0};
-    std::uint64_t exclaimed = 0, asked = 0;
+/// Of 64 bytes; one more may be read.
+inline chunk_list::marks chunk_list::read_bytes(const char* bytes, char* folded, window& made) {
+  std::uint64_t spaces = 0, uppers = 0, letters = 0, graphic = 0, digits = 0, others = 0;
+  std::uint64_t repeats = 0, opens = 0, ts = 0;
+  marks found{0, 0};
 #ifdef __SSE2__
-    for (std::size_t i = 0; i < block_bytes; i += 16) {
-      const __m128i c = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes + i));
-      const __m128i upper = within(c, 'A', 'Z');
-      const __m128i next = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes + i + 1));
-      const __m128i after = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes + i + 2));
-      m.triples |= bits(_mm_and_si128(_mm_cmpeq_epi8(c, next), _mm_cmpeq_epi8(c, after))) << i;
-      const __m128i space = _mm_or_si128(_mm_cmpeq_epi8(c, _mm_set1_epi8(' ')),
-                                         _mm_or_si128(within(c, 9, 13), within(c, 28, 31)));
-      m.spaces |= bits(space) << i;
-      const __m128i lower = within(c, 'a', 'z');
-      const __m128i alphanumeric = _mm_or_si128(_mm_or_si128(upper, lower), within(c, '0', '9'));
-      m.uppers |= bits(upper) << i;
-      m.lowers |= bits(lower) << i;
-      m.puncts |= bits(_mm_andnot_si128(alphanumeric, within(c, '!', '~'))) << i;
-      m.others |= bits(c) << i;  // the sign bit: above 0x7F
-      exclaimed |= bits(_mm_cmpeq_epi8(c, _mm_set1_epi8('!'))) << i;
-      asked |= bits(_mm_cmpeq_epi8(c, _mm_set1_epi8('?'))) << i;
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(folded + i),
-                       _mm_or_si128(c, _mm_and_si128(upper, _mm_set1_epi8(0x20))));
-    }
+  for (std::size_t i = 0; i < window_bytes; i += 16) {
+    const __m128i c = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes + i));
+    const __m128i next = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes + i + 1));
+    const auto is = [](__m128i of, char value) { return _mm_cmpeq_epi8(of, _mm_set1_epi8(value)); };
+    const __m128i upper = within(c, 'A', 'Z');
+    const __m128i lower = _mm_or_si128(c, _mm_and_si128(upper, _mm_set1_epi8(0x20)));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(folded + i), lower);
+    const __m128i space =
+        _mm_or_si128(is(c, ' '), _mm_or_si128(within(c, 9, 13), within(c, 28, 31)));
+    spaces |= bits(space) << i;
+    uppers |= bits(upper) << i;
+    letters |= bits(within(lower, 'a', 'z')) << i;
+    digits |= bits(within(c, '0', '9')) << i;
+    graphic |= bits(within(c, '!', '~')) << i;
+    others |= bits(c) << i;  // the sign bit: above 0x7F
+    repeats |= bits(_mm_cmpeq_epi8(c, next)) << i;
+    opens |= bits(_mm_or_si128(_mm_or_si128(is(c, '['), is(c, '{')), is(c, '<'))) << i;
+    ts |= bits(is(lower, 't')) << i;
+    found.exclaimed |= bits(is(c, '!')) << i;
+    found.asked |= bits(is(c, '?')) << i;
+  }
 #else
-    for (std::size_t i = 0; i < block_bytes; ++i) {
-      const std::uint8_t kind = ascii::kind(bytes[i]);
-      m.spaces |= std::uint64_t((kind & ascii::space) != 0) << i;
-      m.uppers |= std::uint64_t((kind & ascii::upper) != 0) << i;
-      m.lowers |= std::uint64_t((kind & ascii::lower) != 0) << i;
-      m.puncts |= std::uint64_t((kind & ascii::punctuation) != 0) << i;
-      m.others |= std::uint64_t((static_cast<unsigned char>(bytes[i]) & 0x80U) != 0) << i;
-      m.triples |= std::uint64_t(bytes[i] == bytes[i + 1] && bytes[i] == bytes[i + 2]) << i;
-      exclaimed |= std::uint64_t(bytes[i] == '!') << i;
-      asked |= std::uint64_t(bytes[i] == '?') << i;
-      folded[i] = ascii::to_lower(bytes[i]);
-    }
+  for (std::size_t i = 0; i < window_bytes; ++i) {
+    const char c = bytes[i];
+    const auto note = [i](std::uint64_t& where, bool holds) { where |= std::uint64_t{holds} << i; };
+    folded[i] = ascii::to_lower(c);
+    note(spaces, ascii::is(c, ascii::space));
+    note(uppers, ascii::is(c, ascii::upper));
+    note(letters, ascii::is(c, ascii::letter));
+    note(digits, ascii::is(c, ascii::digit));
+    note(graphic, ascii::is(c, ascii::letter | ascii::digit | ascii::punctuation));
+    note(others, !is_ascii(c));
+    note(repeats, c == bytes[i + 1]);
+    note(opens, c == '[' || c == '{' || c == '<');
+    note(ts, folded[i] == 't');
+    note(found.exclaimed, c == '!');
+    note(found.asked, c == '?');
+  }
 #endif
-    m.triples &= m.uppers | m.lowers;
-    if ((exclaimed | asked) != 0) {
-      exclamations_ += unsigned(std::popcount(exclaimed));
-      questions_ += unsigned(std::popcount(asked));
-    }
-    others |= m.others;
-    triples |= m.triples;
-    masks_[block] = m;
+  made.spaces = spaces;
+  made.uppers = uppers;
+  made.letters = letters;
+  made.puncts = graphic & ~letters & ~digits;
+  made.others = others;
+  made.repeats = repeats;
+  made.opens = opens;
+  made.ts = ts;
+  return found;
+}
+
+inline void chunk_list::count_marks(const marks& of, std::uint64_t where) {
+  if (((of.exclaimed | of.asked) & where) == 0) return;
+  exclamations_ += unsigned(std::popcount(of.exclaimed & where));
+  questions_ += unsigned(std::popcount(of.asked & where));
+}
+
+void chunk_list::make_room(std::size_t bytes) {
+  const std::size_t chunks_max = bytes / 2 + 2;  // even pictures without spaces take three bytes
+  if (chunks_.size() < chunks_max) {
+    chunks_.resize(chunks_max);
+    notable_.resize(chunks_max);
   }
-  any_other_ = others != 0;
-  any_triple_ = triples != 0;
+  if (folded_.size() < bytes + window_bytes + padding)
+    folded_.resize(bytes + window_bytes + padding);
+  chunk_count_ = notable_count_ = 0;
+  windows_.clear();
+  details_.clear();
+  composed_.clear();
 }
 
-template <std::uint64_t chunk_list::byte_masks::*mask>
-bool chunk_list::any(std::size_t begin, std::size_t end) const noexcept {
-  const std::size_t first = begin / block_bytes, last = (end - 1) / block_bytes;
-  const std::uint64_t from = ~0ULL << (begin % block_bytes);
-  const std::uint64_t to = ~0ULL >> (block_bytes - 1 - (end - 1) % block_bytes);
-  if (first == last) return (masks_[first].*mask & from & to) != 0;
-  if ((masks_[first].*mask & from) != 0 || (masks_[last].*mask & to) != 0) return true;
-  for (std::size_t i = first + 1; i < last; ++i) {
-    if (masks_[i].*mask != 0) return true;
-  }
-  return false;
-}
-
-template <std::uint64_t chunk_list::byte_masks::*mask>
-std::uint64_t chunk_list::window(std::size_t begin) const noexcept {
-  const std::size_t block = begin / block_bytes, shift = begin % block_bytes;
-  const std::uint64_t low = masks_[block].*mask >> shift;
-  // Two shifts: one by 64 would be undefined when the window starts at a block.
-  return low | (masks_[block + 1].*mask << 1U) << (block_bytes - 1 - shift);
-}
-
-void chunk_list::scan(std::string_view text, inner_punctuation inner) {
+void chunk_list::scan(std::string_view text, const word_filter& known, inner_punctuation inner) {
   if (text.size() > text_bytes_max) {
     std::size_t cut = text_bytes_max;
     while (cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xC0U) == 0x80U) --cut;
     text = text.substr(0, cut);
   }
-  chunks_.clear();
-  sentence_opens_ = true;
-  folded_.resize(text.size() + block_bytes + padding);
-  classify(text);
-  // Spaces alternate with words: runs of ones and zeros of the space mask, walked a block at a
-  // time.
-  constexpr std::size_t none = ~std::size_t{0};
-  std::size_t word_begin = none;
-  const std::size_t blocks = text.size() / block_bytes + 1;
-  bool space_before = true;
-  for (std::size_t block = 0; block < blocks; ++block) {
-    const std::uint64_t spaces = masks_[block].spaces;
-    // A bit is set where being a space changes.
-    std::uint64_t edges = spaces ^ (spaces << 1U | std::uint64_t(space_before));
-    space_before = spaces >> 63U != 0;
-    for (; edges != 0; edges &= edges - 1) {
-      const std::size_t at = block * block_bytes + std::size_t(std::countr_zero(edges));
-      if (word_begin == none) {
-        word_begin = at;
-      } else {
-        add(text, word_begin, at, inner);
-        word_begin = none;
-      }
+  make_room(text.size());
+  any_upper_word_ = any_other_word_ = false;
+  read_windows(text);
+  for (const window& each : windows_) {
+    if (each.words != 0) {
+      cut(text, each, known, inner);
+    } else if (each.spaces == 0) {
+      // A word longer than a window: windows_ says where it begins, and `others` where it ends.
+      add_irregular(text, each.base, each.base + each.others, inner);
     }
   }
-  if (word_begin != none) add(text, word_begin, text.size(), inner);
-  folded_.append(padding, '\0');
+  composed_.append(padding, '\0');
 }
 
-inline void chunk_list::add(std::string_view text, std::size_t begin, std::size_t end,
-                            inner_punctuation inner) {
-  const std::size_t size = end - begin;
-  if (any_other_ && any<&byte_masks::others>(begin, end)) return add_unicode(text, begin, end);
-  if (size > block_bytes) return add_ascii(text, begin, end, inner);
-  // The common case: a word of ASCII, most often without punctuation or with some at its ends.
-  const word_edges at = edges_of(begin, size);
-  const auto inside =
-      std::uint64_t{size > 2 * part_letters_min && inner == inner_punctuation::split};
-  // Placeholders open with punctuation; what has some inside may be several words.
-  if ((at.puncts & (at.kept * inside | 1)) != 0) return add_ascii(text, begin, end, inner);
-  add_edged(text, begin, size, at);
+/// Windows begin at words, so that a word lies in one. What is longer than a window has one of its
+/// own without any bits, whose `others` is the size.
+void chunk_list::read_windows(std::string_view text) {
+  exclamations_ = 0;
+  questions_ = 0;
+  std::size_t at = 0;
+  while (at < text.size()) {
+    const std::size_t left = text.size() - at;
+    char tail[window_bytes + 1];
+    const char* bytes = text.data() + at;
+    if (left < sizeof tail) {
+      std::memset(tail, ' ', sizeof tail);
+      std::memcpy(tail, bytes, left);
+      bytes = tail;
+    }
+    window& made = windows_.emplace_back();
+    made.base = std::uint32_t(at);
+    const marks found = read_bytes(bytes, folded_.data() + at, made);
+    if (made.spaces == 0) [[unlikely]] {
+      const std::size_t end = read_long_word(text, at);
+      made = {.others = end - at, .base = std::uint32_t(at)};
+      at = end;
+      continue;
+    }
+    const std::uint64_t read = ~0ULL >> unsigned(std::countl_zero(made.spaces));
+    made.words = read & ~made.spaces;
+    count_marks(found, read);
+    at += width(read);
+  }
 }
 
-void chunk_list::add_ascii(std::string_view text, std::size_t begin, std::size_t end,
-                           inner_punctuation inner) {
+/// Answers where the word ends.
+std::size_t chunk_list::read_long_word(std::string_view text, std::size_t begin) {
+  std::size_t end = begin;
+  for (; end < text.size() && (ascii::kind(text[end]) & ascii::space) == 0; ++end) {
+    exclamations_ += text[end] == '!';
+    questions_ += text[end] == '?';
+    folded_[end] = ascii::to_lower(text[end]);
+  }
+  return end;
+}
+
+void chunk_list::cut(std::string_view text, const window& in, const word_filter& known,
+                     inner_punctuation inner) {
+  const std::uint64_t words = in.words;
+  std::uint64_t starts = words & ~(words << 1U);
+  std::uint64_t ends = ~words & words << 1U;  // the bytes behind
+  // Punctuation between three letters and three others may separate words. Its runs are as in
+  // split_inside, which looks more closely.
+  const std::uint64_t letters = in.letters;
+  const std::uint64_t three_before = letters << 1U & letters << 2U & letters << 3U;
+  const std::uint64_t three_from = letters & letters >> 1U & letters >> 2U;
+  const std::uint64_t parts = inner == inner_punctuation::split
+                                  ? behind(in.puncts, in.puncts & three_before) & three_from
+                                  : 0;
+  // Of a class of bytes, `ends` of the words that have none.
+  const auto ends_without = [&](std::uint64_t bytes) {
+    return behind(words & ~bytes, starts) & ends;
+  };
+  const std::uint64_t regular = ends_without(in.others | parts | (in.opens & starts));
+  const std::uint64_t uppers =
+      ends_without(letters & ~in.uppers) & ~ends_without(in.uppers) & regular;
+  any_upper_word_ |= uppers != 0;
+  any_other_word_ |= (regular & ~uppers) != 0;
+  const std::uint64_t stretched = in.repeats & in.repeats >> 1U & letters;
+  const std::uint64_t apostrophe_t = in.puncts & letters << 1U & in.ts >> 1U;
+  const std::uint64_t special = ends & ~ends_without(stretched | apostrophe_t);
+
+  std::uint64_t kept = words & ~in.puncts;  // where stripping may end
+  const auto place = std::uint32_t(&in - windows_.data());
+  const char* const folded = folded_.data() + in.base;
+  std::size_t count = chunk_count_, notable = notable_count_;
+  for (; ends != 0; starts &= starts - 1) {
+    const std::uint64_t end_bit = ends & (0 - ends);
+    ends ^= end_bit;
+    const auto raw_begin = unsigned(std::countr_zero(starts));
+    const auto raw_end = unsigned(std::countr_zero(end_bit));
+    const std::uint64_t mine = kept & (end_bit - 1);
+    kept ^= mine;
+    if ((regular & end_bit) == 0) [[unlikely]] {
+      chunk_count_ = count;
+      notable_count_ = notable;
+      add_irregular(text, in.base + raw_begin, in.base + raw_end, inner);
+      count = chunk_count_;
+      notable = notable_count_;
+      continue;
+    }
+    // Nothing but punctuation stays whole, too: it has no such bits.
+    const auto stripped_begin = unsigned(std::countr_zero(mine | end_bit));
+    const unsigned stripped_end = width(mine | 1U);
+    const bool strips = int(stripped_end - stripped_begin) >= int(stripped_min);
+    const unsigned begin = strips ? stripped_begin : raw_begin;
+    const unsigned end = strips ? stripped_end : raw_end;
+    chunks_[count] = {in.base + begin, in.base + end, place};
+    const bool odd = (special & end_bit) != 0;
+    notable_[notable] = {std::uint32_t(count), notable_chunk::reason{odd}};
+    notable += std::size_t{known.may_have(folded + begin, end - begin)} | std::size_t{odd};
+    ++count;
+  }
+  chunk_count_ = count;
+  notable_count_ = notable;
+}
+
+void chunk_list::add(std::size_t begin, std::size_t end, const detail& of) {
+  notable_[notable_count_++] = {std::uint32_t(chunk_count_), of.kind == chunk_kind::word
+                                                                 ? notable_chunk::odd
+                                                                 : notable_chunk::no_word};
+  chunks_[chunk_count_++] = {std::uint32_t(begin), std::uint32_t(end),
+                             std::uint32_t(details_.size()) | has_detail};
+  details_.push_back(of);
+  if (of.kind == chunk_kind::placeholder) return;
+  const bool upper = of.letters == letter_case::upper;
+  any_upper_word_ |= upper;
+  any_other_word_ |= !upper;
+}
+
+void chunk_list::add_irregular(std::string_view text, std::size_t begin, std::size_t end,
+                               inner_punctuation inner) {
   const auto token = text.substr(begin, end - begin);
+  if (!is_ascii(token)) return add_unicode(text, begin, end);
   if (is_placeholder(token)) {
-    chunks_.push_back({std::uint32_t(begin), std::uint32_t(end), std::uint32_t(begin),
-                       std::uint32_t(end - begin), 0, chunk_kind::placeholder, letter_case::none,
-                       true, false, sentence_opens_});
-    sentence_opens_ = false;
+    add(begin, end,
+        {.folded_begin = std::uint32_t(begin),
+         .folded_size = std::uint32_t(end - begin),
+         .kind = chunk_kind::placeholder});
     return;
   }
-  if (inner == inner_punctuation::split && end - begin > 2 * part_letters_min &&
-      any<&byte_masks::puncts>(begin, end))
-    split_inside(text, begin, end);
+  if (inner == inner_punctuation::split) split_inside(text, begin, end);
   add_word(text, begin, end);
 }
 
@@ -246,45 +325,6 @@ void chunk_list::split_inside(std::string_view text, std::size_t& begin, std::si
 }
 
 void chunk_list::add_word(std::string_view text, std::size_t begin, std::size_t end) {
-  if (end - begin > block_bytes) {
-    add_long_word(text, begin, end);
-  } else {
-    add_edged(text, begin, end - begin, edges_of(begin, end - begin));
-  }
-}
-
-/// `size` is at most that of a block. No branch depends on the word: which words have punctuation
-/// is hard to foresee.
-inline chunk_list::word_edges chunk_list::edges_of(std::size_t begin,
-                                                   std::size_t size) const noexcept {
-  const std::uint64_t mine = ~0ULL >> (block_bytes - size);
-  const std::uint64_t puncts = window<&byte_masks::puncts>(begin) & mine;
-  const std::uint64_t others = mine & ~puncts;
-  if (others == 0) [[unlikely]]  // nothing but punctuation stays whole
-    return {puncts, mine, 0, 0};
-  const auto leading = std::size_t(std::countr_zero(others));
-  const auto trailing = std::size_t(std::countl_zero(others)) - (block_bytes - size);
-  // All bits if what remains is long enough, else none.
-  const std::size_t strips = 0 - std::size_t{leading + trailing + stripped_min <= size};
-  const std::size_t first = leading & strips, after = trailing & strips;
-  return {puncts, mine >> after & ~0ULL << first, first, after};
-}
-
-inline void chunk_list::add_edged(std::string_view text, std::size_t begin, std::size_t size,
-                                  const word_edges& at) {
-  const std::uint64_t uppers = window<&byte_masks::uppers>(begin) & at.kept;
-  const std::uint64_t lowers = window<&byte_masks::lowers>(begin) & at.kept;
-  const std::uint64_t triples = any_triple_ ? window<&byte_masks::triples>(begin) & at.kept : 0;
-  const std::size_t first = begin + at.leading;
-  const std::size_t end = begin + size;
-  chunks_.push_back({std::uint32_t(first), std::uint32_t(end - at.trailing), std::uint32_t(first),
-                     std::uint32_t(size - at.leading - at.trailing), 0, chunk_kind::word,
-                     case_of(uppers != 0, lowers != 0, (uppers >> at.leading & 1U) != 0),
-                     (uppers | lowers) != at.kept, triples != 0, sentence_opens_});
-  sentence_opens_ = ends_sentence(text[end - 1]);
-}
-
-void chunk_list::add_long_word(std::string_view text, std::size_t begin, std::size_t end) {
   std::size_t first = begin, last = end;
   while (first < last && is_ascii_punctuation(text[first])) ++first;
   while (last > first && is_ascii_punctuation(text[last - 1])) --last;
@@ -292,27 +332,50 @@ void chunk_list::add_long_word(std::string_view text, std::size_t begin, std::si
     first = begin;
     last = end;
   }
+  bool any_upper = false, any_lower = false, stretched = false;
+  for (std::size_t i = first; i < last; ++i) {
+    const std::uint8_t kind = ascii::kind(text[i]);
+    any_upper |= (kind & ascii::upper) != 0;
+    any_lower |= (kind & ascii::lower) != 0;
+    stretched |= (kind & ascii::letter) != 0 && i >= first + 2 && text[i] == text[i - 1] &&
+                 text[i] == text[i - 2];
+  }
   const bool first_upper = (ascii::kind(text[first]) & ascii::upper) != 0;
-  chunks_.push_back({std::uint32_t(first), std::uint32_t(last), std::uint32_t(first),
-                     std::uint32_t(last - first), 0, chunk_kind::word,
-                     case_of(any<&byte_masks::uppers>(first, last),
-                             any<&byte_masks::lowers>(first, last), first_upper),
-                     true, any<&byte_masks::triples>(first, last), sentence_opens_});
-  sentence_opens_ = ends_sentence(text[end - 1]);
+  add(first, last,
+      {.folded_begin = std::uint32_t(first),
+       .folded_size = std::uint32_t(last - first),
+       .kind = chunk_kind::word,
+       .letters = case_of(any_upper, any_lower, first_upper),
+       .stretched = stretched,
+       .opens_next = ends_sentence(text[end - 1])});
+}
+
+bool chunk_list::opens_sentence(std::size_t number) const noexcept {
+  // What a picture follows, the word behind it does, too.
+  do {
+    if (number == 0) return true;
+    --number;
+  } while (kind(number) == chunk_kind::emoji);
+  if (const detail* d = detail_of(number)) return d->opens_next;
+  const chunk& before = chunks_[number];
+  const window& in = windows_[before.place];
+  const std::uint64_t spaces_behind = ~in.words >> (before.end - in.base);
+  const std::size_t raw_end = before.end + std::size_t(std::countr_zero(spaces_behind));
+  return ends_sentence(folded_[raw_end - 1]);
 }
 
 void chunk_list::add_unicode(std::string_view text, std::size_t begin, std::size_t end) {
   unicode_word word;
   word.raw_begin = begin;
-  word.folded_begin = folded_.size();
+  word.folded_begin = composed_.size();
   const auto finish = [&](std::size_t next) {
-    if (next > word.raw_begin && folded_.size() > word.folded_begin) {
+    if (next > word.raw_begin && composed_.size() > word.folded_begin) {
       word.end = word.end == 0 ? next : word.end;
       add_unicode_word(word);
     }
     word = {};
     word.raw_begin = next;
-    word.folded_begin = folded_.size();
+    word.folded_begin = composed_.size();
   };
   std::size_t at = begin;
   while (at < end) {
@@ -336,7 +399,7 @@ void chunk_list::add_unicode(std::string_view text, std::size_t begin, std::size
       word.any_letter |= upper || is_letter(point.value);
       word.any_upper |= upper;
       word.any_lower |= is_lower(point.value);
-      append_utf8(folded_, fold(point.value));
+      append_utf8(composed_, fold(point.value));
     }
     at += point.bytes;
   }
@@ -355,20 +418,23 @@ std::size_t chunk_list::add_emoji(std::string_view text, std::size_t at, std::si
     if (!is_emoji_modifier(point.value) && !completes_flag) break;
     at += point.bytes;
   }
-  const std::size_t folded_begin = folded_.size();
-  append_utf8(folded_, first.value);
-  chunks_.push_back({std::uint32_t(begin), std::uint32_t(at), std::uint32_t(folded_begin),
-                     std::uint32_t(folded_.size() - folded_begin), first.value, chunk_kind::emoji,
-                     letter_case::none, true, false, sentence_opens_});
+  const std::size_t folded_begin = composed_.size();
+  append_utf8(composed_, first.value);
+  add(begin, at,
+      {.folded_begin = std::uint32_t(folded_begin),
+       .folded_size = std::uint32_t(composed_.size() - folded_begin),
+       .emoji = first.value,
+       .kind = chunk_kind::emoji,
+       .composed = true});
   return at;
 }
 
 void chunk_list::add_unicode_word(unicode_word& word) {
   // Strip on the folded form, where curly quotes and full-width letters already look like their
   // ASCII twins.
-  std::size_t first = word.folded_begin, last = folded_.size();
+  std::size_t first = word.folded_begin, last = composed_.size();
   std::size_t leading = 0, trailing = 0;
-  const std::string_view folded{folded_};
+  const std::string_view folded{composed_};
   while (first < last) {
     const code_point point = decode(folded, first);
     if (!is_punctuation(point.value)) break;
@@ -387,21 +453,27 @@ void chunk_list::add_unicode_word(unicode_word& word) {
   }
   if (word.characters < leading + trailing + stripped_min) {
     first = word.folded_begin;
-    last = folded_.size();
+    last = composed_.size();
   }
-  chunks_.push_back({std::uint32_t(word.raw_begin), std::uint32_t(word.end), std::uint32_t(first),
-                     std::uint32_t(last - first), 0, chunk_kind::word,
-                     case_of(word.any_upper, word.any_lower, word.first_upper), true, false,
-                     sentence_opens_});
-  sentence_opens_ = word.ends_sentence;
+  add(word.raw_begin, word.end,
+      {.folded_begin = std::uint32_t(first),
+       .folded_size = std::uint32_t(last - first),
+       .kind = chunk_kind::word,
+       .letters = case_of(word.any_upper, word.any_lower, word.first_upper),
+       .composed = true,
+       .opens_next = word.ends_sentence});
 }
 
 void chunk_list::release_above(std::size_t bytes) {
-  if (folded_.capacity() <= bytes) return;
+  if (folded_.capacity() <= bytes && composed_.capacity() <= bytes) return;
   // "= {}" would assign empty lists, and keep the memory.
   std::vector<chunk>().swap(chunks_);
-  std::string().swap(folded_);
-  std::vector<byte_masks>().swap(masks_);
+  std::vector<notable_chunk>().swap(notable_);
+  std::vector<char>().swap(folded_);
+  std::vector<window>().swap(windows_);
+  std::vector<detail>().swap(details_);
+  std::string().swap(composed_);
+  chunk_count_ = notable_count_ = 0;
 }
 
 }  // namespace sonder::text

@@ -2,11 +2,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "hash.h"
+#include "word_table.h"
 
 namespace sonder::text {
 
@@ -30,14 +32,18 @@ enum class letter_case : std::uint8_t { none, lower, title, upper, mixed };
 struct chunk {
   std::uint32_t begin;  // of the stripped form in the text, bytes
   std::uint32_t end;
-  std::uint32_t folded_begin;  // in chunk_list::folded
-  std::uint32_t folded_size;
-  char32_t emoji;  // the first code point of an emoji, else 0
-  chunk_kind kind;
-  letter_case letters;
-  bool punctuated_inside;  // the stripped form still has punctuation or a digit or is not ASCII
-  bool stretched;          // ASCII with a letter three times in a row: "sooo"
-  bool opens_sentence;     // first in the text, or after a chunk that ended in . ! ? or :
+  std::uint32_t place;  // chunk_list's own: where it keeps the rest
+};
+
+/// A chunk that a reader who looks words up must not pass over.
+struct notable_chunk {
+  enum reason : std::uint32_t {
+    may_be_known,  // the filter may have it
+    odd,           // the same, or stretched, perhaps with "n't" in it, or no plain word of ASCII
+    no_word,       // a picture or a placeholder
+  };
+  std::uint32_t number;  // in chunk_list::chunks()
+  reason why;
 };
 
 /// Whether "good,bad" is one chunk, as VADER has it, or two.
@@ -47,25 +53,49 @@ enum class inner_punctuation : std::uint8_t { keep, split };
 ///
 /// Owned and reused by the caller, so that a steady state allocates nothing; confined to one
 /// thread. Any bytes are accepted: a malformed byte stands for U+FFFD. Memory is proportional to
-/// the longest text (about 12 bytes a byte in the worst case, one-letter words); `release_above`
-/// gives it back after an outlier.
+/// the longest text (about 12 bytes a byte); `release_above` gives it back after an outlier.
+///
+/// Of most words nobody asks more than whether a dictionary may have them. So a chunk is only its
+/// span, the bits of the text are kept, and what else is known of a chunk is read from them when
+/// it is asked for, by the chunk's number. These answers last until the next `scan`.
 class chunk_list {
  public:
   /// Longer texts are cut here (at a character), so that offsets fit and one text's cost has a
   /// bound.
   static constexpr std::size_t text_bytes_max = 64U << 20U;
-  /// `folded` may be read this far past the end of any chunk, so that a word is hashed by whole
+  /// What `folded` gives may be read this far past its end, so that a word is hashed by whole
   /// machine words.
   static constexpr std::size_t padding = hash_padding;
 
   /// Replaces the contents. Punctuation is stripped from both ends if more than two characters
   /// remain, otherwise the chunk stays whole: it is then most likely an emoticon (VADER,
-  /// SentiText).
-  void scan(std::string_view text, inner_punctuation inner = inner_punctuation::split);
+  /// SentiText). `known` says what a reader knows.
+  void scan(std::string_view text, const word_filter& known,
+            inner_punctuation inner = inner_punctuation::split);
 
-  [[nodiscard]] const std::vector<chunk>& chunks() const noexcept { return chunks_; }
-  [[nodiscard]] std::string_view folded(const chunk& c) const noexcept {
-    return {folded_.data() + c.folded_begin, c.folded_size};
+  [[nodiscard]] std::span<const chunk> chunks() const noexcept {
+    return {chunks_.data(), chunk_count_};
+  }
+  /// In the order of the text. What is not here is an unknown word, neither stretched nor with
+  /// "n't" in it.
+  [[nodiscard]] std::span<const notable_chunk> notable() const noexcept {
+    return {notable_.data(), notable_count_};
+  }
+
+  /// The chunk in lower case; of a picture its first code point.
+  [[nodiscard]] std::string_view folded(std::size_t number) const noexcept;
+  [[nodiscard]] chunk_kind kind(std::size_t number) const noexcept;
+  [[nodiscard]] letter_case letters(std::size_t number) const noexcept;
+  /// The first code point of a picture, else 0.
+  [[nodiscard]] char32_t emoji(std::size_t number) const noexcept;
+  /// ASCII with a letter three times in a row: "sooo".
+  [[nodiscard]] bool stretched(std::size_t number) const noexcept;
+  /// First in the text, or after a chunk that ended in . ! ? or :
+  [[nodiscard]] bool opens_sentence(std::size_t number) const noexcept;
+
+  /// Some words are written in capitals, and others, or pictures, are not.
+  [[nodiscard]] bool capitals_stand_out() const noexcept {
+    return any_upper_word_ && any_other_word_;
   }
   [[nodiscard]] std::size_t exclamations() const noexcept { return exclamations_; }
   [[nodiscard]] std::size_t questions() const noexcept { return questions_; }
@@ -73,39 +103,101 @@ class chunk_list {
   void release_above(std::size_t bytes);
 
  private:
-  struct byte_masks {  // one bit a byte of the text
-    std::uint64_t spaces, uppers, lowers, puncts, others, triples;
+  /// Up to 64 bytes of the text from `base` on, one bit a byte. Words lie in it whole.
+  struct window {
+    std::uint64_t spaces, uppers, letters, puncts;
+    std::uint64_t others;   // above 0x7F
+    std::uint64_t repeats;  // the next byte is the same
+    std::uint64_t opens;    // a bracket that a placeholder may begin with
+    std::uint64_t ts;       // t or T
+    std::uint64_t words;    // what is read here: all up to the last space
+    std::uint32_t base;
+  };
+  struct marks {
+    std::uint64_t exclaimed, asked;
+  };
+  /// What is known of a chunk that is not a plain word inside a window.
+  struct detail {
+    std::uint32_t folded_begin, folded_size;
+    char32_t emoji;
+    chunk_kind kind;
+    letter_case letters;
+    bool composed;  // its folded form is in composed_
+    bool stretched;
+    bool opens_next;  // what follows it opens a sentence
   };
   struct unicode_word;
-  struct word_edges {               // of a word of at most a block, one bit a byte
-    std::uint64_t puncts, kept;     // kept: without what is stripped
-    std::size_t leading, trailing;  // bytes stripped at both ends
-  };
+  static constexpr std::uint32_t has_detail = 1U << 31U;  // in chunk::place; the rest: which
 
-  void classify(std::string_view text);
-  void add(std::string_view text, std::size_t begin, std::size_t end, inner_punctuation inner);
-  void add_ascii(std::string_view text, std::size_t begin, std::size_t end,
-                 inner_punctuation inner);
+  static marks read_bytes(const char* bytes, char* folded, window& made);
+  void make_room(std::size_t bytes);
+  void read_windows(std::string_view text);
+  std::size_t read_long_word(std::string_view text, std::size_t begin);
+  void count_marks(const marks& of, std::uint64_t where);
+  void cut(std::string_view text, const window& in, const word_filter& known,
+           inner_punctuation inner);
+  void add_irregular(std::string_view text, std::size_t begin, std::size_t end,
+                     inner_punctuation inner);
   void add_word(std::string_view text, std::size_t begin, std::size_t end);
-  [[nodiscard]] word_edges edges_of(std::size_t begin, std::size_t size) const noexcept;
-  void add_edged(std::string_view text, std::size_t begin, std::size_t size, const word_edges& at);
-  void add_long_word(std::string_view text, std::size_t begin, std::size_t end);
   void split_inside(std::string_view text, std::size_t& begin, std::size_t end);
   void add_unicode(std::string_view text, std::size_t begin, std::size_t end);
   std::size_t add_emoji(std::string_view text, std::size_t at, std::size_t end);
   void add_unicode_word(unicode_word& word);
-  template <std::uint64_t byte_masks::*mask>
-  [[nodiscard]] bool any(std::size_t begin, std::size_t end) const noexcept;
-  /// The bits of [begin, begin + 64).
-  template <std::uint64_t byte_masks::*mask>
-  [[nodiscard]] std::uint64_t window(std::size_t begin) const noexcept;
+  void add(std::size_t begin, std::size_t end, const detail& of);
+  [[nodiscard]] const detail* detail_of(std::size_t number) const noexcept {
+    const std::uint32_t place = chunks_[number].place;
+    return (place & has_detail) != 0 ? &details_[place & ~has_detail] : nullptr;
+  }
+  /// The bits of a plain word in its window.
+  [[nodiscard]] static std::uint64_t bits_of(const chunk& c, const window& in) noexcept {
+    return ~0ULL >> (64 - (c.end - c.begin)) << (c.begin - in.base);
+  }
 
+  // The first three are as long as the longest text needed; how much of them counts is beside them.
   std::vector<chunk> chunks_;
-  std::string folded_;
-  std::vector<byte_masks> masks_;
+  std::vector<notable_chunk> notable_;
+  std::vector<char> folded_;  // the text with A to Z as a to z
+  std::size_t chunk_count_ = 0, notable_count_ = 0;
+  std::vector<window> windows_;
+  std::vector<detail> details_;
+  std::string composed_;  // folded forms of words that are not ASCII
   std::size_t exclamations_ = 0, questions_ = 0;
-  bool any_other_ = false, any_triple_ = false;
-  bool sentence_opens_ = true;
+  bool any_upper_word_ = false, any_other_word_ = false;
 };
+
+inline std::string_view chunk_list::folded(std::size_t number) const noexcept {
+  const chunk& c = chunks_[number];
+  if (const detail* d = detail_of(number)) [[unlikely]]
+    return {(d->composed ? composed_.data() : folded_.data()) + d->folded_begin, d->folded_size};
+  return {folded_.data() + c.begin, c.end - c.begin};
+}
+
+inline chunk_kind chunk_list::kind(std::size_t number) const noexcept {
+  const detail* d = detail_of(number);
+  return d != nullptr ? d->kind : chunk_kind::word;
+}
+
+inline letter_case chunk_list::letters(std::size_t number) const noexcept {
+  if (const detail* d = detail_of(number)) [[unlikely]]
+    return d->letters;
+  const chunk& c = chunks_[number];
+  const window& in = windows_[c.place];
+  const std::uint64_t mine = bits_of(c, in);
+  const std::uint64_t uppers = in.uppers & mine, lowers = in.letters & ~in.uppers & mine;
+  return case_of(uppers != 0, lowers != 0, (uppers >> (c.begin - in.base) & 1U) != 0);
+}
+
+inline char32_t chunk_list::emoji(std::size_t number) const noexcept {
+  const detail* d = detail_of(number);
+  return d != nullptr ? d->emoji : 0;
+}
+
+inline bool chunk_list::stretched(std::size_t number) const noexcept {
+  if (const detail* d = detail_of(number)) [[unlikely]]
+    return d->stretched;
+  const chunk& c = chunks_[number];
+  const window& in = windows_[c.place];
+  return (in.repeats & in.repeats >> 1U & in.letters & bits_of(c, in)) != 0;
+}
 
 }  // namespace sonder::text

@@ -16,13 +16,26 @@ void require(bool holds) {
   if (!holds) std::abort();
 }
 
-template <class List, class Items>
-void check_spans(const List& list, const Items& items, std::size_t size) {
+template <class Items>
+void check_spans(const Items& items, std::size_t size) {
   std::uint32_t before = 0;
   for (const auto& item : items) {
     require(before <= item.begin && item.begin < item.end && item.end <= size);
-    require(!list.folded(item).empty());
     before = item.end;
+  }
+}
+
+void check_chunks(const sonder::text::chunk_list& list) {
+  for (std::size_t i = 0; i < list.chunks().size(); ++i) {
+    require(!list.folded(i).empty());
+    require(list.emoji(i) == 0 || list.kind(i) == sonder::text::chunk_kind::emoji);
+    require(!list.stretched(i) || list.letters(i) != sonder::text::letter_case::none);
+    require(i > 0 || list.opens_sentence(i));
+  }
+  std::uint32_t next = 0;
+  for (const auto& c : list.notable()) {
+    require(next <= c.number && c.number < list.chunks().size());
+    next = c.number + 1;
   }
 }
 
@@ -34,11 +47,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   const std::string_view text(reinterpret_cast<const char*>(bytes), size);
   for (const auto inner :
        {sonder::text::inner_punctuation::keep, sonder::text::inner_punctuation::split}) {
-    chunks.scan(text, inner);
-    check_spans(chunks, chunks.chunks(), size);
+    chunks.scan(text, {}, inner);
+    check_spans(chunks.chunks(), size);
+    check_chunks(chunks);
   }
   tokens.scan(text);
-  check_spans(tokens, tokens.tokens(), size);
+  check_spans(tokens.tokens(), size);
+  for (const auto& token : tokens.tokens()) require(!tokens.folded(token).empty());
   static std::array<char, 64> folded;
   const std::size_t folded_size = sonder::text::fold_diacritics(text, folded.data(), folded.size());
   require(folded_size <= folded.size());

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -15,24 +16,51 @@ namespace sonder::text {
 
 /// Which words a table has, by a bit a hash: it says "no" for sure and "yes" perhaps. For tables
 /// that few of the words that are asked for stand in: it stays in the cache nearest to a core, and
-/// of the table only the lines of known words are read.
+/// of the table only the lines of known words are read. Of long words it sees the beginning. A word
+/// is readable `hash_padding` bytes past its end.
 class word_filter {
  public:
-  void add(std::uint64_t hash) noexcept {
-    bits_[place(hash)] |= std::uint64_t{1} << (hash >> shift) % 64;
+  void add(std::string_view word) noexcept {
+    const std::uint64_t hashed = hash(word.data(), word.size());
+    bits_[hashed / 64] |= std::uint64_t{1} << hashed % 64;
   }
-  [[nodiscard]] bool may_have(std::uint64_t hash) const noexcept {
-    return (bits_[place(hash)] >> (hash >> shift) % 64 & 1U) != 0;
+  [[nodiscard]] bool may_have(const char* word, std::size_t size) const noexcept {
+    const std::uint64_t hashed = hash(word, size);
+    return (bits_[hashed / 64] >> hashed % 64 & 1U) != 0;
   }
 
  private:
-  static constexpr std::size_t bits_max = std::size_t{1} << 16;  // 8 KiB; full with 10,000 words
-  static constexpr unsigned shift = 20;  // the table's place comes from the bits below
+  static constexpr unsigned hash_bits = 16;  // 8 KiB; full with 10,000 words
+  static constexpr std::size_t bytes_seen = 16;
 
-  static std::size_t place(std::uint64_t hash) noexcept { return (hash >> shift) % bits_max / 64; }
+  struct masks {
+    std::uint64_t of[bytes_seen + 1][2];
+    constexpr masks() : of{} {
+      for (std::size_t size = 0; size <= bytes_seen; ++size) {
+        of[size][0] = size >= 8 ? ~std::uint64_t{0} : (std::uint64_t{1} << 8 * size) - 1;
+        of[size][1] = size >= 16  ? ~std::uint64_t{0}
+                      : size >= 8 ? (std::uint64_t{1} << 8 * (size - 8)) - 1
+                                  : 0;
+      }
+    }
+  };
+  static const masks seen;
 
-  std::vector<std::uint64_t> bits_ = std::vector<std::uint64_t>(bits_max / 64);
+  /// The upper bits of two products, each of which depends on every byte: it is computed for every
+  /// word of every text.
+  static std::uint64_t hash(const char* word, std::size_t size) noexcept {
+    std::uint64_t low = 0, high = 0;
+    std::memcpy(&low, word, sizeof low);
+    std::memcpy(&high, word + sizeof low, sizeof high);
+    const auto& mine = seen.of[size < bytes_seen ? size : bytes_seen];
+    return ((low & mine[0]) * 0xA24BAED4963EE407ULL + (high & mine[1]) * 0x9E3779B97F4A7C15ULL) >>
+           (64U - hash_bits);
+  }
+
+  std::array<std::uint64_t, (std::size_t{1} << hash_bits) / 64> bits_{};
 };
+
+inline constexpr word_filter::masks word_filter::seen{};
 
 /// Folded words and a number of each: a dictionary that is read for every word of every text.
 ///
@@ -68,16 +96,11 @@ class word_table {
     return find(word, hash(word));
   }
   [[nodiscard]] std::uint16_t find(std::string_view word, std::uint64_t hash) const noexcept {
-    return find(word, hash, true);
-  }
-  /// The same where a word_filter of the table's words may have said that the word is not there.
-  [[nodiscard]] std::uint16_t find(std::string_view word, std::uint64_t hash,
-                                   bool may_have) const noexcept {
     if (word.size() > inline_bytes_max) [[unlikely]]
       return find_long(word, hash);
     const slot wanted = short_slot_of(word);
     std::size_t at = hash & mask_;
-    const line* here = choose(may_have, &lines_[at], &no_line);
+    const line* here = &lines_[at];
     while (true) {
       std::uint64_t found = 0;
       for (const slot& each : here->slots) {
@@ -118,13 +141,6 @@ class word_table {
     std::uint64_t eight = 0;
     std::memcpy(&eight, bytes, sizeof eight);
     return eight;
-  }
-  static const line no_line;  ///< empty
-  /// By bits: compilers make a branch of `?:` here, and which words are known is hard to foresee.
-  static const line* choose(bool first, const line* one, const line* other) noexcept {
-    const std::uintptr_t all = std::uintptr_t{0} - std::uintptr_t{first};
-    return reinterpret_cast<const line*>((reinterpret_cast<std::uintptr_t>(one) & all) |
-                                         (reinterpret_cast<std::uintptr_t>(other) & ~all));
   }
   /// What a short word has of its sixteen readable bytes, by its size: looked up, since sizes come
   /// in no order that a processor could foresee.
@@ -168,6 +184,5 @@ class word_table {
 };
 
 inline constexpr word_table::reach word_table::reaches{};
-inline constexpr word_table::line word_table::no_line{};
 
 }  // namespace sonder::text
