@@ -270,7 +270,7 @@ class Bench:
         try:
             while (passed := time.monotonic() - began) < seconds:
                 time.sleep(1)
-                lasting.metrics()  # fails where it has ended
+                lasting.page()  # fails where it has ended
                 looks.append((passed, memory_mib(lasting.pid)))
                 due = int(passed / turn)
                 if due > others:

@@ -1,4 +1,5 @@
 """What bench_kafka.py measures with: a broker and a registry of its own, workers that are watched, programs that print JSON."""
+import http.client
 import json
 import os
 import pathlib
@@ -148,21 +149,26 @@ class Worker:
         rig.running.append(self)
         self.pid = self.process.pid
 
-    def metrics(self):
-        """(name, labels, value) of each; none while it does not answer."""
+    def page(self):
+        """Its metrics as text; nothing while it does not answer."""
         if self.process.poll() is not None:
             raise Failed(f"the worker ended with {self.process.returncode}: {self.said.read_text()[-600:]}")
+        asked = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as page:
-                text = page.read().decode()
-        except OSError:
-            return []
-        found = re.findall(r"^(\w+)(?:\{(.*)\})? (\S+)$", text, re.M)
-        return [(name, dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', labels)), float(value)) for name, labels, value in found]
+            asked.request("GET", "/metrics")
+            return asked.getresponse().read().decode()
+        except (OSError, http.client.HTTPException):
+            return ""
+        finally:
+            asked.close()
 
     def taken(self, source="journal"):
-        """Records of the source whose effects are committed."""
-        return sum(v for n, l, v in self.metrics() if n == "sonder_records_in_total" and l.get("node") == source and l.get("port") == "source")
+        """Records of the source whose effects are committed. A look must cost next to nothing: it shares the cores with what is measured."""
+        taken = 0
+        for labels, value in re.findall(r"^sonder_records_in_total\{(.*)\} (\S+)$", self.page(), re.M):
+            if f'node="{source}"' in labels and 'port="source"' in labels:
+                taken += float(value)
+        return taken
 
     def wait_for(self, records, source="journal"):
         until = time.monotonic() + SECONDS_MAX
