@@ -1,5 +1,4 @@
 #include <fmt/format.h>
-#include <malloc.h>
 
 #include <CLI/CLI.hpp>
 #include <atomic>
@@ -11,6 +10,7 @@
 #include <mutex>
 #include <thread>
 
+#include "cli/allocator.h"
 #include "cli/command.h"
 #include "cli/kafka_place.h"
 #include "cli/place.h"
@@ -161,20 +161,6 @@ struct worker_log {
     return {};
   }
 };
-
-/// What the C library keeps of memory that was given back: a fifth of a worker's, measured on Kafka.
-constexpr int kept_heap_max = 1 << 20;      // at the end of a heap, in bytes
-constexpr int mapped_alone_from = 1 << 20;  // bytes; else the limit grows with the largest block that was ever freed
-
-/// By itself glibc gives every thread a heap of its own, up to eight a processor, and each keeps what its busiest moment took;
-/// threads of clients and stores are many and allocate little. As many heaps as tasks run at once are enough: the path of a record
-/// does not allocate.
-void bound_heaps(std::int32_t threads) {
-  const auto cores = static_cast<std::int32_t>(std::max(1U, std::thread::hardware_concurrency()));
-  mallopt(M_ARENA_MAX, std::max(2, threads > 0 ? threads : cores));
-  mallopt(M_TRIM_THRESHOLD, kept_heap_max);
-  mallopt(M_MMAP_THRESHOLD, mapped_alone_from);
-}
 
 int run_flow(const run_options& options) {
   const auto& stop = stop_requests();  // from here on SIGTERM drains, also before there is something to drain

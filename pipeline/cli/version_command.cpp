@@ -2,6 +2,7 @@
 #include <iostream>
 #include <memory>
 
+#include "cli/allocator.h"
 #include "cli/command.h"
 #include "sonder/plugin.h"
 
@@ -25,7 +26,7 @@ void add_version(CLI::App& app, chosen_command& chosen) {
   command->callback([&chosen, json] {
     chosen = [json] {
       if (*json)
-        std::cout << R"({"version":")" << SONDER_VERSION << R"(","abi":")" << abi << "\"}\n";
+        std::cout << R"({"version":")" << SONDER_VERSION << R"(","abi":")" << abi << R"(","allocator":")" << allocator_name() << "\"}\n";
       else
         std::cout << version_line() << '\n';
       return exit_ok;
