@@ -5,11 +5,37 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <span>
 
 #include "flow/store_names.h"
 #include "observe/log.h"
 
 namespace sonder {
+
+namespace {
+
+constexpr std::size_t causes_shown_max = 512;  // half of what the metric has room for: the rest is for reasons of plugins
+
+// What each kind of node may bury for by the host's word.
+constexpr std::array source_causes = {host_cause::not_framed, host_cause::unknown_schema, host_cause::unreadable_schema,
+                                      host_cause::undecodable, host_cause::no_value, host_cause::no_subject,
+                                      host_cause::wrong_partition, host_cause::future, host_cause::schema_unanswered};
+constexpr std::array rekey_causes = {host_cause::not_framed, host_cause::unknown_schema, host_cause::unreadable_schema,
+                                     host_cause::undecodable, host_cause::no_value, host_cause::no_subject,
+                                     host_cause::wrong_partition, host_cause::future, host_cause::schema_unanswered,
+                                     host_cause::too_large};
+constexpr std::array stage_causes = {host_cause::plugin_failed, host_cause::retries_exhausted, host_cause::bad_output,
+                                     host_cause::too_large, host_cause::flow_changed};
+constexpr std::array sink_causes = {host_cause::missing_value, host_cause::bad_value, host_cause::too_large, host_cause::no_value};
+
+std::span<const host_cause> causes_of(const std::string& port) {
+  if (port == "source") return source_causes;
+  if (port == "rekey") return rekey_causes;
+  if (port == "sink") return sink_causes;
+  return stage_causes;
+}
+
+}  // namespace
 
 worker_metrics::worker_metrics(const task_context& context, metrics& to)
     : context_(context),
@@ -24,7 +50,9 @@ worker_metrics::worker_metrics(const task_context& context, metrics& to)
       clients_(*context.on, *context.schemas, to),
       sizes_(*context.flow, *context.on, to) {
   make_nodes();
+  show_causes_of_nodes();
   make_gauges();
+  for (const auto* event : {"assigned", "revoked", "lost"}) (void)to_.counter_of(metric::rebalances, {event});
 }
 
 void worker_metrics::make_nodes() {
@@ -108,10 +136,27 @@ worker_metrics::node worker_metrics::make_node(const std::string& name_of, const
     made.dropped[host_causes + i] = &to_.counter_of(metric::records_dropped, {name_of, port, reasons[i]});
     made.dead[host_causes + i] = &to_.counter_of(metric::records_dead_lettered, {name_of, port, reasons[i]});
   }
-  // The host's own causes get their series when they first occur: most never do.
   made.name = name_of;
   made.port = port;
   return made;
+}
+
+/// A counter that appears with a figure has no increase yet for those who watch it: the causes that may come are there with 0 from the
+/// start. In a flow of very many nodes they appear with their first record, so that sums by node stay apart.
+void worker_metrics::show_causes_of_nodes() {
+  for (std::size_t i = 0; i < host_causes; ++i) {
+    const auto cause = static_cast<host_cause>(i);
+    dead_letters_.push_back(cause == host_cause::no_consent ? nullptr : &to_.counter_of(metric::dead_letters, {name(cause)}));
+  }
+  dead_letters_.push_back(&to_.counter_of(metric::dead_letters, {"plugin"}));
+  std::size_t series = 0;
+  for (const auto& n : nodes_) series += causes_of(n.port).size();
+  if (series > causes_shown_max) return;
+  for (auto& n : nodes_) {
+    for (const auto cause : causes_of(n.port)) {
+      n.dead[static_cast<std::size_t>(cause)] = &to_.counter_of(metric::records_dead_lettered, {n.name, n.port, name(cause)});
+    }
+  }
 }
 
 void worker_metrics::count(const contribution& of, std::int32_t partition, std::int64_t now_ms) {
@@ -141,11 +186,8 @@ void worker_metrics::count(const contribution& of, std::int32_t partition, std::
         n.dead[r] = &to_.counter_of(metric::records_dead_lettered, {n.name, n.port, name(static_cast<host_cause>(r))});
       }
       n.dead[r]->add(static_cast<double>(c.dead[r]));
-      if (r < host_causes) {
-        to_.counter_of(metric::dead_letters, {name(static_cast<host_cause>(r))}).add(static_cast<double>(c.dead[r]));
-      } else {
-        to_.counter_of(metric::dead_letters, {"plugin"}).add(static_cast<double>(c.dead[r]));
-      }
+      auto* total = dead_letters_[std::min(r, host_causes)];
+      if (total != nullptr) total->add(static_cast<double>(c.dead[r]));
     }
   }
   for (std::size_t i = 0; i < timers_.size(); ++i) {

@@ -80,10 +80,12 @@ class worker_metrics {
   void publish_backlogs(std::int64_t now_ms);
   void publish_stages();
   [[nodiscard]] node make_node(const std::string& name, const std::string& port, const std::vector<std::string>& reasons);
+  void show_causes_of_nodes();
 
   const task_context& context_;
   metrics& to_;
   std::vector<node> nodes_;
+  std::vector<counter*> dead_letters_;  ///< by host cause, null for one that only drops; the last: plugins' reasons
   std::vector<source_gauges> sources_;
   std::vector<store_gauges> stores_;       ///< all stages' one after the other
   std::vector<timer_cells> timers_;        ///< per stage

@@ -17,6 +17,7 @@ namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 
 // Labelled as data about nobody: what labels allow is tested with the graph.
 std::string field_of(const std::string& name, const std::string& type) {
@@ -141,6 +142,24 @@ TEST_F(WorkerMetrics, CountTheTimeThatAStageWaitsToBeCalledAgain) {
   rig.run();
   EXPECT_GE(value(metric::stage_waiting_seconds, {"later"}), 0.03 + 0.06);
   EXPECT_LT(value(metric::stage_waiting_seconds, {"later"}), 30);
+}
+
+TEST_F(WorkerMetrics, ShowTheCausesOfDeadLettersThatMayComeFromTheStartOn) {
+  flow("lengths.avsc", "  bad: {plugin: misbehaving, in: {texts: events}}\n", "bad.out");
+  give(1);
+  rig.run();
+  const auto text = shown.expose();
+  for (const auto* cause : {"not_framed", "undecodable", "future", "plugin_failed", "too_large", "plugin"})
+    EXPECT_THAT(text, HasSubstr("sonder_dead_letters_total{cause=\"" + std::string(cause) + "\"} 0\n"));
+  EXPECT_THAT(text, Not(HasSubstr("cause=\"no_consent\""))) << "only ever a reason to drop";
+  for (const auto* node : {R"(node="events",port="source",cause="undecodable")", R"(node="bad",port="texts",cause="plugin_failed")",
+                           R"(node="bad",port="texts",cause="unwanted")", R"(node="out",port="sink",cause="bad_value")"})
+    EXPECT_THAT(text, HasSubstr("sonder_records_dead_lettered_total{" + std::string(node) + "} 0\n"));
+  EXPECT_THAT(text, HasSubstr("sonder_rebalances_total{event=\"lost\"} 0\n"));
+  rig.give_raw("events", 0, "k", "no frame");
+  rig.run();
+  EXPECT_EQ(value(metric::dead_letters, {"not_framed"}), 1);
+  EXPECT_EQ(value(metric::records_dead_lettered, {"events", "source", "not_framed"}), 1);
 }
 
 TEST_F(WorkerMetrics, KeepTheRowsOfAPluginThatCountsWhatIsNoMetric) {

@@ -130,7 +130,7 @@ sinks:
         self.give(event(1, "x" * TEXT_BYTES))
         wait(lambda: len(self.values("out")) == 3)
         counted = dict(re.findall(r'sonder_dead_letters_total\{cause="(\w+)"\} (\d+)', get(port, "/metrics")[1]))
-        self.assertEqual({cause: int(n) for cause, n in counted.items()}, {c: len(list(filter(None, v))) for c, v in bad.items()})
+        self.assertEqual({cause: int(n) for cause, n in counted.items() if n != "0"}, {c: len(list(filter(None, v))) for c, v in bad.items()})
         letters = self.values("dead_letter")
         self.assertEqual({(x["stage"], x["cause"]) for x in letters}, {("source", cause) for cause in bad})
         self.assertEqual([x["offset"] for x in letters], list(range(1, 1 + len(letters))))
