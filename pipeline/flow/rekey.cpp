@@ -179,13 +179,14 @@ std::uint64_t rekeyer::take_lost(std::size_t rekey) noexcept {
   return sum;
 }
 
-result<std::int64_t> rekeyer::lag() {
+result<std::int64_t> rekeyer::lag(bool look_at_feedback) {
   std::int64_t sum = 0;
   for (auto& each : readings_) {
-    if (flow_.rekeys[each->rekey].raw.topic.feedback) continue;
+    const bool feedback = flow_.rekeys[each->rekey].raw.topic.feedback;
+    if (feedback && !look_at_feedback) continue;
     auto end = each->of.end_offset();
     if (!end) return tl::unexpected(end.error());
-    sum += std::max<std::int64_t>(0, *end - each->of.next_offset());
+    if (!feedback) sum += std::max<std::int64_t>(0, *end - each->of.next_offset());
   }
   return sum;
 }

@@ -51,8 +51,8 @@ class rekeyer {
   [[nodiscard]] bool passed_markers(bool of_feedback_too) const noexcept;
   /// As of a source.
   [[nodiscard]] std::uint64_t take_lost(std::size_t rekey) noexcept;
-  /// Records between the positions and the ends, but for those of feedback topics.
-  [[nodiscard]] result<std::int64_t> lag();
+  /// Records between the positions and the ends, but for those of feedback topics, whose ends are looked at only if they are asked for.
+  [[nodiscard]] result<std::int64_t> lag(bool look_at_feedback);
   [[nodiscard]] source_backlog backlog(std::size_t rekey) const noexcept;
 
  private:

@@ -207,15 +207,16 @@ result<std::int64_t> task::lag(bool tables) {
   std::int64_t sum = 0;
   for (std::size_t i = 0; i < sources_.size(); ++i) {
     if ((is_table(flow_.sources[i]) && !tables) || is_global(flow_.sources[i])) continue;
-    if (flow_.sources[i].topic.feedback) continue;
+    const bool feedback = flow_.sources[i].topic.feedback;
+    if (feedback && tables) continue;
     auto end = sources_[i]->end_offset();
     // What any task has forwarded and committed is waited for, shown or not.
     if (end && tables && flow_.sources[i].rekey >= 0) end = sources_[i]->newest();
     if (!end) return tl::unexpected(end.error());
-    sum += std::max<std::int64_t>(0, *end - sources_[i]->next_offset());
+    if (!feedback) sum += std::max<std::int64_t>(0, *end - sources_[i]->next_offset());
   }
   if (rekeyer_ == nullptr) return sum;
-  auto raw = rekeyer_->lag();
+  auto raw = rekeyer_->lag(!tables);
   if (!raw) return tl::unexpected(raw.error());
   return sum + *raw;
 }

@@ -95,7 +95,8 @@ class task {
   [[nodiscard]] bool tables_applied() const noexcept { return tables_applied_.load(std::memory_order_relaxed); }
   /// Rows that wait for a later attempt, over all stages.
   [[nodiscard]] std::size_t parked() const noexcept;
-  /// Event records between the position and the end; tables too if `tables`.
+  /// Event records between the position and the end, but for those of feedback topics; tables too if `tables`, as where it is asked
+  /// whether all is done. Else the ends of feedback topics are looked at for `backlog`.
   [[nodiscard]] result<std::int64_t> lag(bool tables);
   [[nodiscard]] const std::shared_ptr<call_watch>& watch() const noexcept { return watch_; }
   /// What stands before the task, as far as it has looked; asks the log for nothing.
