@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
@@ -37,6 +38,8 @@ void histogram::merge(std::span<const std::uint64_t> counts, double sum) noexcep
 }
 
 namespace {
+
+const auto process_start = std::chrono::system_clock::now();
 
 [[noreturn]] void broken_contract(std::string_view what, std::string_view name) {
   std::fprintf(stderr, "sonder: defect: metric \"%.*s\": %.*s\n", static_cast<int>(name.size()),
@@ -210,6 +213,8 @@ void collect_process(std::vector<prometheus::MetricFamily>& out) {
                                 prometheus::MetricType::Counter,
                                 seconds(used.ru_utime) + seconds(used.ru_stime)));
   }
+  out.push_back(process_value("process_start_time_seconds", "Start time of the process since unix epoch in seconds.",
+                              prometheus::MetricType::Gauge, std::chrono::duration<double>(process_start.time_since_epoch()).count()));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -262,6 +263,17 @@ TEST(MetricsDeathTest, EndsTheProcessOverAMetricThatNobodySpecified) {
   EXPECT_DEATH((void)of.counter_of("sonder_nobody_total"), "is not in the specification");
   EXPECT_DEATH((void)of.counter_of(metric::retries), "another number of labels");
   EXPECT_DEATH((void)of.gauge_of(metric::retries, {"s"}), "another type");
+}
+
+TEST(Metrics, SayWhenTheProcessStarted) {
+  const auto text = metrics().expose();
+  const std::string name = "\nprocess_start_time_seconds ";
+  const auto at = text.find(name);
+  ASSERT_NE(at, std::string::npos);
+  const double now = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  const double started = std::stod(text.substr(at + name.size()));
+  EXPECT_LE(started, now);
+  EXPECT_GT(started, now - 3'600);
 }
 
 TEST(Metrics, EscapesLabelValues) {

@@ -10,7 +10,8 @@ from place import ROOT, main
 
 RULES = ROOT / "ops/alerts.yml"
 CASES = ROOT / "ops/alerts_test.yml"
-NOT_OURS = {"up", "process_cpu_seconds_total"}  # Prometheus' own, and what each of its clients shows
+OF_A_TARGET = {"job", "instance"}  # that Prometheus gives to all that it scrapes from one
+NOT_OURS = {"up", "process_cpu_seconds_total", "process_start_time_seconds"}  # Prometheus' own, and what each of its clients shows
 
 
 def rules():
@@ -49,6 +50,28 @@ class Alerts(unittest.TestCase):
                 self.assertRegex(text, r"\n +description: >-\n(?s:.*)Next: [\w/`]")
                 self.assertRegex(text.split("expr:")[0], r"\n +# \w", "a comment says why its threshold is what it is")
 
+    def assert_labels_are_there(self, asked, shown, specified):
+        """What the rule groups and matches by, and `shown` of its result, are labels of its metrics, or of where they come from."""
+        of_metrics = [set(specified[m]["labels"]) for m in re.findall(r"\bsonder_\w+", asked)]
+        known = set().union(*of_metrics) | OF_A_TARGET
+        grouped = [set(re.findall(r"\w+", labels)) for labels in re.findall(r"\bby \(([^)]*)\)", asked)]
+        for labels in grouped + [set(re.findall(r"\w+", labels)) for labels in re.findall(r"\b(?:on|ignoring|without) \(([^)]*)\)", asked)]:
+            self.assertLessEqual(labels, known)
+        if "absent(" in asked:
+            known = set()
+        elif grouped:
+            known = set.intersection(*grouped)
+        self.assertLessEqual(shown, known)
+
+    def test_a_label_that_no_metric_of_a_rule_has_is_found(self):
+        specified = specified_metrics()
+        lag = "sonder_source_lag_seconds"
+        self.assert_labels_are_there(f"sum by (job, topic) ({lag}) > 1", {"topic"}, specified)
+        for asked, shown in ((f"sum by (topc) ({lag}) > 1", set()), (f"{lag} > 1 and on (job, node) up", set()), (f"{lag} > 1", {"stage"}),
+                             (f"sum by (job) ({lag}) > 1", {"topic"}), ("absent(sonder_build_info)", {"instance"})):
+            with self.subTest(asked=asked, shown=shown), self.assertRaises(AssertionError):
+                self.assert_labels_are_there(asked, shown, specified)
+
     def test_they_ask_for_metrics_and_labels_that_workers_show(self):
         specified = specified_metrics()
         metrics = set(specified)
@@ -61,6 +84,8 @@ class Alerts(unittest.TestCase):
                         self.assertIn(label, known)
                         if known[label]:
                             self.assertLessEqual(set(values.split("|")), set(known[label]))
+            with self.subTest(alert=name):
+                self.assert_labels_are_there(expression(text), set(re.findall(r"\$labels\.(\w+)", text)), specified)
             # Named to people, as where to look next.
             for metric in re.findall(r"\bsonder_\w+", text):
                 with self.subTest(alert=name, named=metric):
