@@ -25,6 +25,10 @@ T must(result<T> r) {
   if constexpr (!std::is_void_v<T>) return std::move(*r);
 }
 
+/// Names the folder of the outermost rig. The process of a death test ends within its rig, and has its folder below that of its parent's
+/// rig, which is removed.
+constexpr auto outer_folder_variable = "SONDER_FLOW_RIG_FOLDER";
+
 std::string build_folder() {
   // Tests and benchmarks lie one folder below it.
   return std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path().string();
@@ -51,10 +55,12 @@ std::string shipped_schemas() {
   return std::string(root == nullptr ? "." : root) + "/schemas";
 }
 
-flow_rig::flow_rig() {
-  auto pattern = (std::filesystem::temp_directory_path() / "sonder-flow-XXXXXX").string();
+flow_rig::flow_rig() : outermost_(std::getenv(outer_folder_variable) == nullptr) {
+  const auto below = outermost_ ? std::filesystem::temp_directory_path() : std::filesystem::path(std::getenv(outer_folder_variable));
+  auto pattern = (below / "sonder-flow-XXXXXX").string();
   if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no temporary folder");
   folder_ = pattern;
+  if (outermost_) setenv(outer_folder_variable, folder_.c_str(), 1);
   options_.until_idle = true;
 #ifdef __SANITIZE_THREAD__
   options_.plain_threads = true;
@@ -64,6 +70,7 @@ flow_rig::flow_rig() {
 
 flow_rig::~flow_rig() {
   log_.reset();
+  if (outermost_) unsetenv(outer_folder_variable);
   std::error_code ignored;
   std::filesystem::remove_all(folder_, ignored);
 }

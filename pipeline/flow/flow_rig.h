@@ -84,6 +84,7 @@ class flow_rig {
   void ensure_topics();
 
   std::filesystem::path folder_;
+  bool outermost_;  ///< of this process and, in a death test's, of its parent
   std::shared_ptr<const graph> graph_;
   std::string findings_;
   std::unique_ptr<embedded_log> log_;
