@@ -35,7 +35,7 @@ from disturbance import WORKER_KINDS, ClusterStrikes, WorkerStrikes  # noqa: E40
 from feed import Feed  # noqa: E402
 from finding import Finding  # noqa: E402
 from oracle import Oracle  # noqa: E402
-from settled import SETTLED_SECONDS, await_the_end, become_idle, check_ended  # noqa: E402
+from settled import SETTLED_SECONDS, await_last_round, await_the_end, become_idle, check_ended  # noqa: E402
 from shape import ALL, PARKING, PLAIN, of_seed  # noqa: E402
 from worker import Worker, environment  # noqa: E402
 
@@ -202,13 +202,15 @@ class Trial:
         def last_records():
             return self.asked_again(lambda: self.oracle.last_records(topic))
 
-        past, seen = last_records(), None
-        while past != seen:
+        def await_past(past):
             await_the_end(topic, lambda: self.asked_again(lambda: self.oracle.behind(topic, past)), go_on)
-            if not self.oracle.goes_round(topic):
-                return
-            self.asked_again(self.oracle.await_markers)  # what came of it may still be hidden
-            past, seen = last_records(), past
+            if self.oracle.goes_round(topic):
+                self.asked_again(self.oracle.await_markers)  # what came of it may still be hidden
+
+        if self.oracle.goes_round(topic):
+            await_last_round(topic, last_records, await_past)
+        else:
+            await_past(last_records())
 
     @staticmethod
     def asked_again(what):

@@ -3,6 +3,7 @@
 import collections
 import hashlib
 import io
+import itertools
 import json
 import pathlib
 import subprocess
@@ -22,7 +23,7 @@ from feed import Table, key_of  # noqa: E402
 from finding import KINDS, Finding  # noqa: E402
 from oracle import Oracle  # noqa: E402
 from replay import PURPOSE, consent_key, consent_value  # noqa: E402
-from settled import await_the_end, become_idle, check_ended  # noqa: E402
+from settled import await_last_round, await_the_end, become_idle, check_ended  # noqa: E402
 from shape import PARKING, PLAIN, REKEYED, ROUNDS, item_partition_of, task_of  # noqa: E402
 from worker import Worker  # noqa: E402
 
@@ -705,6 +706,7 @@ DOCTORED = {
     "members": [lambda: asked(lambda oracle: oracle.await_empty_group(0), group=["one"])],
     "stuck": [
         lambda: await_the_end("t", lambda: LONG_BEHIND, lambda: None, settled_seconds=0),
+        lambda: await_last_round("t", lambda more=itertools.count(): {0: next(more)}, lambda past: None, seconds=0.01),
         lambda: idle_after("exec sleep 600", 0.1),
         lambda: leave_deaf(0.1),
     ],
@@ -742,6 +744,9 @@ class EachKindTest(unittest.TestCase):
         behind = [LONG_BEHIND, [(0, 12, 7, 9)], LONG_BEHIND, []]
         await_the_end("t", lambda: behind.pop(0), lambda: None)
         self.assertEqual(behind, [])
+        lasts, awaited = [{0: 2}, {0: 3}, {0: 4}, {0: 4}], []
+        await_last_round("t", lambda: lasts.pop(0), awaited.append)
+        self.assertEqual(awaited, [{0: 2}, {0: 3}, {0: 4}])
         idle_after("""echo '{"unbalanced": []}'""")
         end_with(3, 4, 0, -9, -15)
 

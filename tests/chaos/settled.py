@@ -8,6 +8,7 @@ from finding import Finding, must
 
 # Sessions, transaction timeouts and back-offs take half of it; a machine that others use needs more.
 SETTLED_SECONDS = int(os.environ.get("SONDER_CHAOS_SETTLED_SECONDS", 90))
+ROUNDS_SECONDS = 3 * SETTLED_SECONDS  # an event goes round twice at most
 BEYOND_SECONDS = 10   # for which brokers that have come back may not know how far a partition goes
 # What a worker may end with while things are broken: cannot start, failed; nothing else (no signal, no plugin's deadline).
 MAY_END_WITH = {3, 4}
@@ -23,6 +24,16 @@ def await_the_end(topic, behind, go_on, settled_seconds=SETTLED_SECONDS, beyond_
         must(not beyond or now - last_sane < beyond_seconds, "offsets", f"{topic}, beyond the end: {beyond}")
         must(now - began < settled_seconds, "stuck", f"{topic}: offsets {found}")
         go_on()
+
+
+def await_last_round(topic, last_records, await_past, seconds=ROUNDS_SECONDS):
+    """Of a topic that may be fed by what is taken up from it. last_records: one past the last record of each partition, once what is
+    written is decided; await_past: waits until what lies before these is taken up, within a time of its own."""
+    began, past, seen = time.monotonic(), last_records(), None
+    while past != seen:
+        must(time.monotonic() - began < seconds, "stuck", f"{topic}: there comes more and more of it, up to {dict(past)}")
+        await_past(past)
+        past, seen = last_records(), past
 
 
 def become_idle(command, env, log, seconds=SETTLED_SECONDS):
