@@ -41,6 +41,8 @@ constexpr std::string_view negations =
     "none nope nor not nothing nowhere oughtnt shant shouldnt uhuh wasnt werent oughtn't shan't "
     "shouldn't uh-uh wasn't "
     "weren't without wont wouldnt won't wouldn't rarely seldom despite";
+// One word of five in a text is one of these. The rules ask for them behind or before another word.
+constexpr std::string_view late_words = "a at of on or the this to with";
 constexpr std::string_view dampeners_of_words[] = {"just enough", "kind of", "sort of"};
 
 struct rated_phrase {
@@ -88,16 +90,22 @@ entry_index lexicon::add(std::string_view word) {
     throw std::invalid_argument("lexicon: a word is longer than the table takes");
   const auto index = entry_index(entries_.size());
   words_.set(word, index);
-  filter_.add(view);
   entries_.emplace_back();
+  terms_.push_back(std::move(padded));
   return index;
 }
 
 void lexicon::add_phrase(std::string_view words, bool rates, float value) {
   phrase p{.rates = rates, .value = value};
   each_word(words, [&](std::string_view word) { p.words.at(p.size++) = add(word); });
-  entries_[p.words[p.size - 1U]].roles |= rates ? ends_phrase : ends_dampener;
-  if (rates) entries_[p.words[p.size - 2U]].roles |= precedes_phrase_end;
+  if (rates) {
+    std::uint32_t& before = entries_[p.words[p.size - 2U]].roles;
+    const bool late = (before & looked_up_late) != 0;
+    if (!late) before |= precedes_phrase_end;
+    entries_[p.words[p.size - 1U]].roles |= late ? after_late : ends_phrase;
+  } else {
+    entries_[p.words[0]].roles |= begins_dampener;
+  }
   phrases_.push_back(p);
 }
 
@@ -121,11 +129,25 @@ void lexicon::add_rules() {
       {"or", or_nor},       {"nor", or_nor},    {"but", contrast},
       {"kind", kind},       {"of", of}};
   for (const auto& [word, roles] : single) entries_[add(word)].roles |= roles;
+  each_word(late_words, [&](std::string_view word) {
+    constexpr std::uint32_t late_roles = at_or_very | so_or_this | or_nor | of;
+    std::uint32_t& r = entries_[add(word)].roles;
+    if ((r & ~late_roles) == 0) r |= looked_up_late;
+  });
   for (const auto words : dampeners_of_words) add_phrase(words, false, -boost_step);
   dampening_phrases_ = phrases_.size();
   for (const auto& idiom : idioms) add_phrase(idiom.words, true, idiom.value);
   plain_negation_ = add("n't");
   entries_[plain_negation_].roles |= negation;
+}
+
+void lexicon::fill_filter() {
+  for (std::size_t i = 1; i < entries_.size(); ++i) {
+    const std::uint32_t r = entries_[i].roles;
+    if ((r & looked_up_late) == 0 && r != says_person)
+      filter_.add(std::string_view(terms_[i]).substr(0, terms_[i].size() - readable_past_end));
+  }
+  std::vector<std::string>().swap(terms_);
 }
 
 void lexicon::add_emoji(std::string_view emoji, std::string_view name) {
@@ -198,6 +220,7 @@ lexicon lexicon::parse(std::string_view table) {
       }
     }
   }
+  made.fill_filter();
   std::sort(made.emoji_.begin(), made.emoji_.end(),
             [](const emoji_name& a, const emoji_name& b) { return a.emoji < b.emoji; });
   return made;

@@ -35,8 +35,10 @@ enum role : std::uint32_t {
   name_inside_sentence = 1U << 17U,  // "my sister Joy"
   says_person = 1U << 18U,           // verb that people are the subject of: "Joy feels"
   quiet = 1U << 19U,                 // feeling of low activation
-  precedes_phrase_end = 1U << 20U,   // last but one of an idiom
-  ends_dampener = 1U << 21U,         // last of a booster of several words: "sort of"
+  precedes_phrase_end = 1U << 20U,   // last but one of an idiom, unless it is looked up late
+  after_late = 1U << 21U,            // last word of an idiom, behind one that is looked up late
+  begins_dampener = 1U << 22U,       // first of a booster of several words: "sort of"
+  looked_up_late = 1U << 23U,        // frequent, and means something beside certain others only
 };
 
 struct entry {
@@ -69,19 +71,44 @@ class lexicon {
 
   /// `word` is folded; 16 bytes past its end must be readable.
   [[nodiscard]] entry_index find(std::string_view word) const noexcept { return words_.find(word); }
-  /// Of the words that `find` knows.
-  [[nodiscard]] const text::word_filter& filter() const noexcept { return filter_; }
+  /// The same in three steps, between which there is time for other words: what each asks for, the
+  /// next reads.
+  [[nodiscard]] std::uint64_t ask_for(std::string_view word) const noexcept {
+    const std::uint64_t hash = text::word_table::hash(word);
+    words_.prefetch(hash);
+    return hash;
+  }
+  [[nodiscard]] entry_index find(std::string_view word, std::uint64_t asked_for) const noexcept {
+    const entry_index found = words_.find(word, asked_for);
+#ifdef __GNUC__
+    __builtin_prefetch(&entries_[found]);
+#endif
+    return found;
+  }
+  /// Of the words that `find` knows, but for those that do nothing by themselves: `looked_up_late`,
+  /// and verbs that say a person and no more.
+  [[nodiscard]] const text::word_filter& filter() const noexcept {
+    return filter_;
+  }
   [[nodiscard]] const entry& operator[](entry_index index) const noexcept {
     return entries_[index];
   }
 
   /// The words of an emoji's name; empty for one that is not in the table.
   [[nodiscard]] std::span<const entry_index> name_of(char32_t emoji) const noexcept;
-  [[nodiscard]] std::span<const phrase> phrases() const noexcept { return phrases_; }
+  [[nodiscard]] std::span<const phrase> phrases() const noexcept {
+    return phrases_;
+  }
   /// The first so many of phrases() are boosters of several words.
-  [[nodiscard]] std::size_t dampening_phrases() const noexcept { return dampening_phrases_; }
-  [[nodiscard]] entry_index plain_negation() const noexcept { return plain_negation_; }
-  [[nodiscard]] std::size_t size() const noexcept { return entries_.size() - 1; }
+  [[nodiscard]] std::size_t dampening_phrases() const noexcept {
+    return dampening_phrases_;
+  }
+  [[nodiscard]] entry_index plain_negation() const noexcept {
+    return plain_negation_;
+  }
+  [[nodiscard]] std::size_t size() const noexcept {
+    return entries_.size() - 1;
+  }
 
  private:
   struct emoji_name {
@@ -90,13 +117,15 @@ class lexicon {
   };
   entry_index add(std::string_view word);
   void add_rules();
+  void fill_filter();
   void add_phrase(std::string_view words, bool rates, float value);
   void add_emoji(std::string_view emoji, std::string_view name);
 
   std::vector<entry> entries_{1};
-  text::word_table words_{0};      // a word's number is its place in entries_
-  text::word_filter filter_;       // of them: two words of three in a text are not known
-  std::vector<emoji_name> emoji_;  // by code point
+  std::vector<std::string> terms_{1};  // of entries_, while they are read
+  text::word_table words_{0};          // a word's number is its place in entries_
+  text::word_filter filter_;           // of them: three words of four in a text are not in it
+  std::vector<emoji_name> emoji_;      // by code point
   std::vector<entry_index> emoji_words_;
   std::vector<phrase> phrases_;
   std::size_t dampening_phrases_ = 0;

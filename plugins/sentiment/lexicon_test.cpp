@@ -51,6 +51,20 @@ TEST(Lexicon, KnowsWhatWordsDo) {
   EXPECT_TRUE(shipped("grace").roles & name_if_title);
 }
 
+TEST(Lexicon, ItsFilterHasTheWordsThatRulesBeginAt) {
+  const auto may_have = [](std::string_view word) {
+    const std::string padded = std::string(word) + std::string(16, '#');
+    return lexicon::shipped().filter().may_have(padded.data(), word.size());
+  };
+  for (const std::string_view word : {"good", "disadvantageously", ":)", "very", "isn't", "but",
+                                      "no", "least", "bomb", "kind", "just", "without"})
+    EXPECT_TRUE(may_have(word)) << word;
+  for (const std::string_view word : {"the", "a", "of", "this"}) {
+    EXPECT_FALSE(may_have(word)) << word;
+    EXPECT_TRUE(shipped(word).roles & looked_up_late) << word;
+  }
+}
+
 TEST(Lexicon, ReadsAnEmojiByItsName) {
   EXPECT_EQ(lexicon::shipped().name_of(U'😊').size(), 5U) << "smiling face with smiling eyes";
   EXPECT_TRUE(lexicon::shipped().name_of(U'x').empty());

@@ -6,6 +6,8 @@
 namespace sonder::sentiment {
 namespace {
 
+constexpr std::uint32_t maybe_name = valence_dropped | name_if_title | name_inside_sentence;
+
 // VADER's constants, found empirically from ratings of 20 people (Hutto & Gilbert 2014,
 // section 3.3).
 constexpr double capitals_step = 0.733;
@@ -95,23 +97,16 @@ void scorer::make_room(std::size_t words) {
     words_.resize(size);
     rated_at_.resize(size);
     phrase_ends_.resize(size);
+    put_at_.resize(size);
+    asked_for_.resize(size);
   }
 }
 
-/// Notes where the few words stand that the rules begin at, too. Each place is written, and counted
-/// where it is one of them: no branch that is hard to foresee.
-inline void scorer::add_word(entry_index index, std::size_t chunk, std::uint32_t at) {
-  const std::uint32_t r = lexicon_[index].roles;
-  words_[at] = {r, std::uint32_t(chunk), index};
-  // A booster that is rated counts as booster only.
-  rated_at_[rated_count_] = at;
-  rated_count_ += (r & (rated | booster)) == rated;
-  phrase_ends_[phrase_ends_count_] = at;
-  phrase_ends_count_ += std::uint32_t{(r & ends_phrase) != 0} &
-                        std::uint32_t{(roles(at - 1) & precedes_phrase_end) != 0};
-  contrast_at_ = std::min(contrast_at_, (r & contrast) != 0 ? at : ~0U);
+inline void scorer::put_word(entry_index index, std::size_t chunk, std::uint32_t at) {
+  words_[at] = {lexicon_[index].roles, std::uint32_t(chunk), index};
 }
 
+/// Its name counts as words of the text.
 void scorer::add_picture(std::size_t chunk) {
   const auto name = lexicon_.name_of(chunks_.emoji(chunk));
   if (name.empty()) return;
@@ -119,33 +114,105 @@ void scorer::add_picture(std::size_t chunk) {
   make_room(chunks_.chunks().size() + picture_words_ + more);
   std::fill_n(words_.begin() + words_end_ + look_ahead, more, word{});
   words_end_ += std::uint32_t(more);
-  for (std::size_t i = 0; i < name.size(); ++i)
-    add_word(name[i], chunk, std::uint32_t(look_back + chunk + picture_words_ + i));
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    const auto at = std::uint32_t(look_back + chunk + picture_words_ + i);
+    put_word(name[i], chunk, at);
+    put_at_[put_count_++] = at;
+  }
   picture_words_ += std::uint32_t(more);
 }
 
+/// Memory is asked for before it is needed.
+void scorer::ask_for_notable() {
+  std::uint64_t* next = asked_for_.data();
+  for (const text::notable_chunk& c : chunks_.notable())
+    *next++ = lexicon_.ask_for(chunks_.folded(c.number));
+}
+
+/// At what is not simply a word that is known or not.
+entry_index scorer::look_closer(const text::notable_chunk& c, entry_index found) {
+  if (c.why == text::notable_chunk::no_word) {
+    if (chunks_.kind(c.number) == text::chunk_kind::emoji) add_picture(c.number);
+    return 0;
+  }
+  if (found == 0 && c.why == text::notable_chunk::odd)
+    found = look_up_odd(chunks_.folded(c.number), chunks_.stretched(c.number));
+  const entry& e = lexicon_[found];
+  const bool named =
+      rules_ == rule_set::sonder && (e.roles & maybe_name) != 0 && is_name(c.number, e);
+  return named ? entry_index{0} : found;
+}
+
 void scorer::read_words() {
-  constexpr std::uint32_t maybe_name = valence_dropped | name_if_title | name_inside_sentence;
   const std::size_t chunks = chunks_.chunks().size();
   make_room(chunks);
   std::fill_n(words_.begin(), look_back + chunks + look_ahead, word{});
   words_end_ = std::uint32_t(look_back + chunks);
-  rated_count_ = phrase_ends_count_ = picture_words_ = 0;
-  contrast_at_ = ~0U;
-  for (const text::notable_chunk& c : chunks_.notable()) {
-    if (c.why == text::notable_chunk::no_word) [[unlikely]] {
-      if (chunks_.kind(c.number) == text::chunk_kind::emoji) add_picture(c.number);
-      continue;
+  put_count_ = picture_words_ = 0;
+  ask_for_notable();
+  const auto notable = chunks_.notable();
+  for (std::size_t i = 0; i < notable.size(); ++i) {
+    const text::notable_chunk& c = notable[i];
+    entry_index index = lexicon_.find(chunks_.folded(c.number), asked_for_[i]);
+    // One branch for all that is rare. Whether a word is known is hard to foresee.
+    const auto unknown = std::uint32_t{index == 0};
+    const auto is_odd = std::uint32_t{c.why != text::notable_chunk::may_be_known};
+    const auto is_no_word = std::uint32_t{c.why == text::notable_chunk::no_word};
+    if ((lexicon_[index].roles & maybe_name) | (is_odd & unknown) | is_no_word) [[unlikely]] {
+      index = look_closer(c, index);
+      if (is_no_word != 0) continue;
     }
-    const std::string_view folded = chunks_.folded(c.number);
-    entry_index index = lexicon_.find(folded);
-    if (index == 0 && c.why == text::notable_chunk::odd) [[unlikely]]
-      index = look_up_odd(folded, chunks_.stretched(c.number));
-    if ((lexicon_[index].roles & maybe_name) != 0 && rules_ == rule_set::sonder &&
-        is_name(c.number, lexicon_[index]))
-      index = 0;
-    add_word(index, c.number, look_back + c.number + picture_words_);
+    const std::uint32_t at = look_back + c.number + picture_words_;
+    put_word(index, c.number, at);
+    put_at_[put_count_++] = at;
   }
+  // Behind a picture words are not where chunks are.
+  if (picture_words_ != 0) number_chunks();
+  if (rules_ == rule_set::vader) {
+    for (std::uint32_t at = look_back; at < words_end_; ++at) look_up_late(at);
+  }
+}
+
+void scorer::number_chunks() {
+  std::uint32_t at = look_back;
+  for (std::uint32_t chunk = 0; chunk < chunks_.chunks().size(); ++chunk) {
+    const char32_t emoji = chunks_.emoji(chunk);
+    std::size_t words = emoji == 0 ? 1 : std::max<std::size_t>(lexicon_.name_of(emoji).size(), 1);
+    for (; words > 0; --words) words_[at++].chunk = chunk;
+  }
+}
+
+/// Finds a word that no rule begins at, for a rule that begins at another.
+void scorer::look_up_late(std::uint32_t at) {
+  if (words_[at].index != 0 || at < look_back || at >= words_end_) return;
+  const std::uint32_t chunk = picture_words_ != 0 ? words_[at].chunk : at - look_back;
+  if (chunks_.kind(chunk) != text::chunk_kind::word) return;
+  const entry_index index = lexicon_.find(chunks_.folded(chunk));
+  if ((lexicon_[index].roles & looked_up_late) != 0) put_word(index, chunk, at);
+}
+
+/// Notes where the few words stand that the rules begin at. Each place is written, and counted
+/// where it is one of them: no branch that is hard to foresee.
+void scorer::note_places() {
+  std::uint32_t* rated_next = rated_at_.data();
+  std::uint32_t* end_next = phrase_ends_.data();
+  std::uint32_t contrast_at = words_end_;
+  const word* const words = words_.data();
+  for (const std::uint32_t at : std::span(put_at_).first(put_count_)) {
+    const std::uint32_t r = words[at].roles;
+    // A booster that is rated counts as booster only.
+    *rated_next = at;
+    rated_next += (r & (rated | booster)) == rated;
+    *end_next = at;
+    const std::uint32_t behind =
+        0U - std::uint32_t{(words[at - 1].roles & precedes_phrase_end) != 0};
+    end_next += ((r & after_late) | (r & ends_phrase & behind)) != 0;
+    const std::uint32_t never_mind = std::uint32_t{(r & contrast) != 0} - 1U;
+    contrast_at = std::min(contrast_at, at | never_mind);
+  }
+  rated_count_ = std::uint32_t(rated_next - rated_at_.data());
+  phrase_ends_count_ = std::uint32_t(end_next - phrase_ends_.data());
+  contrast_at_ = contrast_at;
 }
 
 bool scorer::matches(const phrase& p, std::size_t first) const {
@@ -160,6 +227,7 @@ void scorer::find_phrases() {
   matches_.clear();
   if (rules_ == rule_set::vader) return;
   for (const std::uint32_t last : std::span(phrase_ends_).first(phrase_ends_count_)) {
+    for (std::uint32_t back = 1; back < phrase::words_max; ++back) look_up_late(last - back);
     for (const phrase& p : lexicon_.phrases().subspan(lexicon_.dampening_phrases())) {
       if (p.words[p.size - 1U] != words_[last].index) continue;
       const std::uint32_t first = last + 1 - p.size;
@@ -183,7 +251,9 @@ double scorer::booster_of(std::uint32_t at, double valence) const {
   return step;
 }
 
-void scorer::apply_negation(double& valence, std::uint32_t at, std::uint32_t distance) const {
+void scorer::apply_negation(double& valence, std::uint32_t at, std::uint32_t distance) {
+  if (!has(at - distance, negation | never | without) && rules_ == rule_set::sonder) return;
+  for (std::uint32_t back = 1; back < distance; ++back) look_up_late(at - back);
   const auto so_or_this_at = [&](std::uint32_t back) { return has(at - back, so_or_this); };
   if (distance == 2) {
     if (has(at - 2, never) && so_or_this_at(1)) {
@@ -232,11 +302,12 @@ void scorer::apply_vader_idioms(double& valence, std::uint32_t at) const {
   }
 }
 
-bool scorer::is_negated_by_no(std::uint32_t at) const {
+bool scorer::is_negated_by_no(std::uint32_t at) {
+  if (has(at - 3, no)) look_up_late(at - 1);
   return has(at - 1, no) || has(at - 2, no) || (has(at - 3, no) && has(at - 1, or_nor));
 }
 
-void scorer::apply_word_before(reading& r, std::uint32_t at, std::uint32_t distance) const {
+void scorer::apply_word_before(reading& r, std::uint32_t at, std::uint32_t distance) {
   const std::uint32_t before = at - distance;
   if (has(before, rated)) return;
   const double step = booster_of(before, r.valence) * distance_factors[distance - 1];
@@ -245,26 +316,29 @@ void scorer::apply_word_before(reading& r, std::uint32_t at, std::uint32_t dista
   apply_negation(r.valence, at, distance);
 }
 
-void scorer::apply_words_before(reading& r, std::uint32_t at) const {
+void scorer::apply_words_before(reading& r, std::uint32_t at) {
   const bool exact = rules_ == rule_set::vader;
   const std::uint32_t first = at - look_back;  // words of the text before it
   for (std::uint32_t distance = 1; distance <= std::min(look_back, first); ++distance) {
     apply_word_before(r, at, distance);
     if (exact && distance == 3 && !has(at - 3, rated)) apply_vader_idioms(r.valence, at);
   }
-  if (!exact && has(at - 1, ends_dampener)) {
+  if (!exact && has(at - 2, begins_dampener)) {
+    look_up_late(at - 1);
     for (const phrase& p : lexicon_.phrases().first(lexicon_.dampening_phrases())) {
       if (matches(p, at - p.size)) r.valence = away_from_zero(r.valence, double(p.value));
     }
   }
-  if (has(at - 1, least) && !has(at - 1, rated) && !has(at - 2, at_or_very))
-    r.valence *= negation_factor;
+  if (has(at - 1, least) && !has(at - 1, rated)) {
+    look_up_late(at - 2);
+    if (!has(at - 2, at_or_very)) r.valence *= negation_factor;
+  }
 }
 
 void scorer::rate(std::uint32_t at) {
   // Without one of these before it a word stands as it is, but for what VADER's program does.
   constexpr std::uint32_t changes_others =
-      booster | negation | least | never | without | no | ends_dampener;
+      booster | negation | least | never | without | no | begins_dampener;
   const entry& e = lexicon_[entry_index(words_[at].index)];
   const bool exact = rules_ == rule_set::vader;
   const std::uint32_t before = roles(at - 1) | roles(at - 2) | roles(at - 3);
@@ -327,7 +401,7 @@ double scorer::emphasis() const {
   return exclaimed + asked;
 }
 
-mood scorer::sum_up(std::string_view text) {
+mood scorer::sum_up() {
   mood result;
   const auto chunks = chunks_.chunks();
   for (const rating& r : ratings_) {
@@ -337,11 +411,9 @@ mood scorer::sum_up(std::string_view text) {
   }
   const double added = emphasis();
   if (result.raw != 0 && added != 0) {
-    const std::size_t first = std::min(text.find('!'), text.find('?'));
-    std::size_t last = text.size();
-    while (text[last - 1] != '!' && text[last - 1] != '?') --last;
     const double signed_emphasis = result.raw > 0 ? added : -added;
-    contributions_.push_back({std::uint32_t(first), std::uint32_t(last), signed_emphasis});
+    contributions_.push_back({std::uint32_t(chunks_.first_mark()),
+                              std::uint32_t(chunks_.last_mark() + 1), signed_emphasis});
     result.raw += signed_emphasis;
   }
   result.valence = squash(result.raw);
@@ -361,6 +433,7 @@ mood scorer::score(std::string_view text) {
   contributions_.clear();
   activation_ = 0;
   read_words();
+  note_places();
   find_phrases();
   std::uint32_t from = 0;  // behind the last phrase
   auto next_phrase = matches_.cbegin();
@@ -373,15 +446,20 @@ mood scorer::score(std::string_view text) {
   for (const std::uint32_t at : std::span(rated_at_).first(rated_count_)) {
     rate_phrases_before(at + 1);
     if (at < from) continue;
-    if (has(at, kind) && has(at + 1, of)) continue;
+    if (has(at, kind)) {
+      look_up_late(at + 1);
+      if (has(at + 1, of)) continue;
+    }
     rate(at);
   }
   rate_phrases_before(words_end_);
   apply_contrast();
-  const mood result = sum_up(text);
+  const mood result = sum_up();
   if (text.size() > scratch_bytes_max) {
     chunks_.release_above(scratch_bytes_max);
     give_back(words_);
+    give_back(asked_for_);
+    give_back(put_at_);
     give_back(rated_at_);
     give_back(phrase_ends_);
     give_back(matches_);

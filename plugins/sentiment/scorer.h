@@ -60,7 +60,12 @@ class scorer {
 
   void make_room(std::size_t words);
   void read_words();
-  void add_word(entry_index index, std::size_t chunk, std::uint32_t at);
+  void ask_for_notable();
+  void look_up_late(std::uint32_t at);
+  void number_chunks();
+  void put_word(entry_index index, std::size_t chunk, std::uint32_t at);
+  [[nodiscard]] entry_index look_closer(const text::notable_chunk& c, entry_index found);
+  void note_places();
   void add_picture(std::size_t chunk);
   [[nodiscard]] entry_index look_up_odd(std::string_view folded, bool stretched) const;
   entry_index look_up_stretched(std::string_view folded) const;
@@ -68,15 +73,15 @@ class scorer {
   void find_phrases();
   void rate(std::uint32_t at);
   void rate_phrase(std::uint32_t at, const phrase& idiom);
-  void apply_words_before(reading& r, std::uint32_t at) const;
-  void apply_word_before(reading& r, std::uint32_t at, std::uint32_t distance) const;
-  void apply_negation(double& valence, std::uint32_t at, std::uint32_t distance) const;
-  [[nodiscard]] bool is_negated_by_no(std::uint32_t at) const;
+  void apply_words_before(reading& r, std::uint32_t at);
+  void apply_word_before(reading& r, std::uint32_t at, std::uint32_t distance);
+  void apply_negation(double& valence, std::uint32_t at, std::uint32_t distance);
+  [[nodiscard]] bool is_negated_by_no(std::uint32_t at);
   [[nodiscard]] double booster_of(std::uint32_t at, double valence) const;
   void apply_vader_idioms(double& valence, std::uint32_t at) const;
   void apply_contrast();
   [[nodiscard]] double emphasis() const;
-  [[nodiscard]] mood sum_up(std::string_view text);
+  [[nodiscard]] mood sum_up();
   [[nodiscard]] bool matches(const phrase& p, std::size_t first) const;
   [[nodiscard]] std::uint32_t roles(std::uint32_t at) const { return words_[at].roles; }
   [[nodiscard]] bool has(std::uint32_t at, std::uint32_t wanted) const {
@@ -97,12 +102,14 @@ class scorer {
   const lexicon& lexicon_;
   rule_set rules_;
   text::chunk_list chunks_;
-  // The first three are as long as the longest text needed; how much of them counts is beside them.
+  // The first five are as long as the longest text needed; how much of them counts is beside them.
   std::vector<word> words_;
-  std::vector<std::uint32_t> rated_at_;     // words that have a rating
+  std::vector<std::uint32_t> put_at_;       // words that were looked up
+  std::vector<std::uint32_t> rated_at_;     // of these, those that have a rating
   std::vector<std::uint32_t> phrase_ends_;  // words that an idiom may end with
+  std::vector<std::uint64_t> asked_for_;    // of notable chunks
   std::uint32_t words_end_ = 0;             // behind the last word
-  std::uint32_t rated_count_ = 0, phrase_ends_count_ = 0;
+  std::uint32_t put_count_ = 0, rated_count_ = 0, phrase_ends_count_ = 0;
   std::uint32_t picture_words_ = 0;  // more words than chunks, so far
   std::vector<rating> ratings_;
   std::vector<phrase_match> matches_;

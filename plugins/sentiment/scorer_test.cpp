@@ -157,6 +157,17 @@ TEST(Scorer, StretchedWordsAreEmphasisedWords) {
   EXPECT_GT(valence("soooo good"), valence("good"));
 }
 
+TEST(Scorer, WordsThatAreLookedUpLateCountBehindPicturesToo) {
+  for (const std::string_view rest :
+       {"never this good", "it was sort of good", "this is the bomb", "at least it helped",
+        "kind of a hand to mouth life", "no pain or joy"}) {
+    const std::string text(rest);
+    const mood alone = score(text), behind = score("🏠 " + text);
+    EXPECT_NE(alone.raw, score("good").raw) << rest;
+    EXPECT_EQ(behind.raw, alone.raw) << rest;
+  }
+}
+
 TEST(Scorer, EmojiNeedNoSpaceAroundThem) {
   EXPECT_GT(valence("day😊ok"), 0);
   EXPECT_EQ(score("great👍🏽").raw, score("great 👍").raw);

@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t window_bytes = 64;
 /// Shorter remains of stripping are taken for an emoticon and left whole (VADER: two or fewer
 /// characters).
-constexpr std::size_t stripped_min = 3;
+constexpr int stripped_min = 3;
 /// Letters needed on both sides of inner punctuation before it separates two words: spares "j/k"
 /// and ":-P:".
 constexpr std::size_t part_letters_min = 3;
@@ -50,9 +50,21 @@ bool separates_words(char c) {
          c == '/' || c == ':' || c == '.' || c == '-' || c == '*' || c == '&' || c == '+';
 }
 
-/// The bit above the highest of `bits`, of which there is one.
-unsigned width(std::uint64_t bits) {
+/// Of bits of which there is one: the lowest, and the one above the highest. The standard's
+/// functions ask for none first, on processors of any age.
+unsigned lowest(std::uint64_t bits) {
+#ifdef __GNUC__
+  return unsigned(__builtin_ctzll(bits));
+#else
+  return unsigned(std::countr_zero(bits));
+#endif
+}
+unsigned above_highest(std::uint64_t bits) {
+#ifdef __GNUC__
+  return (unsigned(__builtin_clzll(bits)) ^ 63U) + 1;
+#else
   return 64U - unsigned(std::countl_zero(bits));
+#endif
 }
 
 /// Of runs of ones in `through` that begin at a bit of `from`: the bits behind their ends. An
@@ -129,8 +141,11 @@ inline chunk_list::marks chunk_list::read_bytes(const char* bytes, char* folded,
   return found;
 }
 
-inline void chunk_list::count_marks(const marks& of, std::uint64_t where) {
-  if (((of.exclaimed | of.asked) & where) == 0) return;
+inline void chunk_list::count_marks(const marks& of, std::uint64_t where, std::size_t base) {
+  const std::uint64_t any = (of.exclaimed | of.asked) & where;
+  if (any == 0) return;
+  if (exclamations_ + questions_ == 0) first_mark_ = base + lowest(any);
+  last_mark_ = base + above_highest(any) - 1;
   exclamations_ += unsigned(std::popcount(of.exclaimed & where));
   questions_ += unsigned(std::popcount(of.asked & where));
 }
@@ -193,10 +208,10 @@ void chunk_list::read_windows(std::string_view text) {
       at = end;
       continue;
     }
-    const std::uint64_t read = ~0ULL >> unsigned(std::countl_zero(made.spaces));
+    const std::uint64_t read = ~0ULL >> (window_bytes - above_highest(made.spaces));
     made.words = read & ~made.spaces;
-    count_marks(found, read);
-    at += width(read);
+    count_marks(found, read, at);
+    at += above_highest(read);
   }
 }
 
@@ -204,8 +219,7 @@ void chunk_list::read_windows(std::string_view text) {
 std::size_t chunk_list::read_long_word(std::string_view text, std::size_t begin) {
   std::size_t end = begin;
   for (; end < text.size() && (ascii::kind(text[end]) & ascii::space) == 0; ++end) {
-    exclamations_ += text[end] == '!';
-    questions_ += text[end] == '?';
+    count_marks({text[end] == '!', text[end] == '?'}, 1, end);
     folded_[end] = ascii::to_lower(text[end]);
   }
   return end;
@@ -238,38 +252,41 @@ void chunk_list::cut(std::string_view text, const window& in, const word_filter&
   const std::uint64_t special = ends & ~ends_without(stretched | apostrophe_t);
 
   std::uint64_t kept = words & ~in.puncts;  // where stripping may end
+  const std::uint32_t base = in.base;
   const auto place = std::uint32_t(&in - windows_.data());
-  const char* const folded = folded_.data() + in.base;
-  std::size_t count = chunk_count_, notable = notable_count_;
+  const char* const folded = folded_.data() + base;
+  auto count = std::uint32_t(chunk_count_);
+  chunk* made = chunks_.data() + count;
+  notable_chunk* notable = notable_.data() + notable_count_;
   for (; ends != 0; starts &= starts - 1) {
     const std::uint64_t end_bit = ends & (0 - ends);
     ends ^= end_bit;
-    const auto raw_begin = unsigned(std::countr_zero(starts));
-    const auto raw_end = unsigned(std::countr_zero(end_bit));
+    const unsigned raw_begin = lowest(starts), raw_end = lowest(end_bit);
     const std::uint64_t mine = kept & (end_bit - 1);
     kept ^= mine;
     if ((regular & end_bit) == 0) [[unlikely]] {
       chunk_count_ = count;
-      notable_count_ = notable;
-      add_irregular(text, in.base + raw_begin, in.base + raw_end, inner);
-      count = chunk_count_;
-      notable = notable_count_;
+      notable_count_ = std::size_t(notable - notable_.data());
+      add_irregular(text, base + raw_begin, base + raw_end, inner);
+      count = std::uint32_t(chunk_count_);
+      made = chunks_.data() + count;
+      notable = notable_.data() + notable_count_;
       continue;
     }
     // Nothing but punctuation stays whole, too: it has no such bits.
-    const auto stripped_begin = unsigned(std::countr_zero(mine | end_bit));
-    const unsigned stripped_end = width(mine | 1U);
-    const bool strips = int(stripped_end - stripped_begin) >= int(stripped_min);
-    const unsigned begin = strips ? stripped_begin : raw_begin;
-    const unsigned end = strips ? stripped_end : raw_end;
-    chunks_[count] = {in.base + begin, in.base + end, place};
-    const bool odd = (special & end_bit) != 0;
-    notable_[notable] = {std::uint32_t(count), notable_chunk::reason{odd}};
-    notable += std::size_t{known.may_have(folded + begin, end - begin)} | std::size_t{odd};
-    ++count;
+    const unsigned stripped_begin = lowest(mine | end_bit);
+    const unsigned stripped_end = above_highest(mine | 1U);
+    // All bits if enough is left, else none: which words are short is hard to foresee.
+    const unsigned strips = 0U - unsigned{int(stripped_end - stripped_begin) >= stripped_min};
+    const unsigned begin = raw_begin + ((stripped_begin - raw_begin) & strips);
+    const unsigned end = raw_end - ((raw_end - stripped_end) & strips);
+    const unsigned odd = (special & end_bit) != 0;
+    *made++ = {base + begin, base + end, place};
+    *notable = {count++, notable_chunk::reason{odd}};
+    notable += unsigned{known.may_have(folded + begin, end - begin)} | odd;
   }
   chunk_count_ = count;
-  notable_count_ = notable;
+  notable_count_ = std::size_t(notable - notable_.data());
 }
 
 void chunk_list::add(std::size_t begin, std::size_t end, const detail& of) {
@@ -328,7 +345,7 @@ void chunk_list::add_word(std::string_view text, std::size_t begin, std::size_t 
   std::size_t first = begin, last = end;
   while (first < last && is_ascii_punctuation(text[first])) ++first;
   while (last > first && is_ascii_punctuation(text[last - 1])) --last;
-  if (last - first < stripped_min) {
+  if (last - first < std::size_t{stripped_min}) {
     first = begin;
     last = end;
   }
@@ -379,6 +396,16 @@ void chunk_list::add_unicode(std::string_view text, std::size_t begin, std::size
   };
   std::size_t at = begin;
   while (at < end) {
+    if (is_ascii(text[at])) {  // most of such a word; no space
+      const std::uint8_t kind = ascii::kind(text[at]);
+      ++word.characters;
+      word.first_upper |= (kind & ascii::upper) != 0 && !word.any_letter;
+      word.any_letter |= (kind & ascii::letter) != 0;
+      word.any_upper |= (kind & ascii::upper) != 0;
+      word.any_lower |= (kind & ascii::lower) != 0;
+      composed_.push_back(ascii::to_lower(text[at++]));
+      continue;
+    }
     const code_point point = decode(text.substr(0, end), at);
     if (is_space(point.value)) {
       finish(at);
@@ -451,7 +478,7 @@ void chunk_list::add_unicode_word(unicode_word& word) {
     last = begin;
     ++trailing;
   }
-  if (word.characters < leading + trailing + stripped_min) {
+  if (word.characters < leading + trailing + std::size_t{stripped_min}) {
     first = word.folded_begin;
     last = composed_.size();
   }

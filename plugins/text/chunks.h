@@ -99,6 +99,9 @@ class chunk_list {
   }
   [[nodiscard]] std::size_t exclamations() const noexcept { return exclamations_; }
   [[nodiscard]] std::size_t questions() const noexcept { return questions_; }
+  /// Where the first and the last of these marks stand, if there is one.
+  [[nodiscard]] std::size_t first_mark() const noexcept { return first_mark_; }
+  [[nodiscard]] std::size_t last_mark() const noexcept { return last_mark_; }
 
   void release_above(std::size_t bytes);
 
@@ -133,7 +136,7 @@ class chunk_list {
   void make_room(std::size_t bytes);
   void read_windows(std::string_view text);
   std::size_t read_long_word(std::string_view text, std::size_t begin);
-  void count_marks(const marks& of, std::uint64_t where);
+  void count_marks(const marks& of, std::uint64_t where, std::size_t base);
   void cut(std::string_view text, const window& in, const word_filter& known,
            inner_punctuation inner);
   void add_irregular(std::string_view text, std::size_t begin, std::size_t end,
@@ -162,6 +165,7 @@ class chunk_list {
   std::vector<detail> details_;
   std::string composed_;  // folded forms of words that are not ASCII
   std::size_t exclamations_ = 0, questions_ = 0;
+  std::size_t first_mark_ = 0, last_mark_ = 0;
   bool any_upper_word_ = false, any_other_word_ = false;
 };
 

@@ -142,6 +142,8 @@ TEST(Chunks, CountTheMarksOfEmphasisAcrossBlocks) {
   list.scan(std::string(63, 'a') + "!!" + std::string(70, 'b') + "?!?", knows_nothing);
   EXPECT_EQ(list.exclamations(), 3U);
   EXPECT_EQ(list.questions(), 2U);
+  EXPECT_EQ(list.first_mark(), 63U);
+  EXPECT_EQ(list.last_mark(), 137U);
 }
 
 TEST(Chunks, AWordMayLieAcrossBlocksOrFillMany) {
