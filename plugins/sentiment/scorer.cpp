@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 namespace sonder::sentiment {
 namespace {
@@ -126,7 +127,7 @@ void scorer::add_picture(std::size_t chunk) {
 void scorer::ask_for_notable() {
   std::uint64_t* next = asked_for_.data();
   for (const text::notable_chunk& c : chunks_.notable())
-    *next++ = lexicon_.ask_for(chunks_.folded(c.number));
+    *next++ = lexicon_.ask_for(chunks_.folded(c));
 }
 
 /// At what is not simply a word that is known or not.
@@ -136,7 +137,7 @@ entry_index scorer::look_closer(const text::notable_chunk& c, entry_index found)
     return 0;
   }
   if (found == 0 && c.why == text::notable_chunk::odd)
-    found = look_up_odd(chunks_.folded(c.number), chunks_.stretched(c.number));
+    found = look_up_odd(chunks_.folded(c), chunks_.stretched(c.number));
   const entry& e = lexicon_[found];
   const bool named =
       rules_ == rule_set::sonder && (e.roles & maybe_name) != 0 && is_name(c.number, e);
@@ -146,14 +147,14 @@ entry_index scorer::look_closer(const text::notable_chunk& c, entry_index found)
 void scorer::read_words() {
   const std::size_t chunks = chunks_.chunks().size();
   make_room(chunks);
-  std::fill_n(words_.begin(), look_back + chunks + look_ahead, word{});
+  std::memset(words_.data(), 0, (look_back + chunks + look_ahead) * sizeof(word));
   words_end_ = std::uint32_t(look_back + chunks);
   put_count_ = picture_words_ = 0;
   ask_for_notable();
   const auto notable = chunks_.notable();
   for (std::size_t i = 0; i < notable.size(); ++i) {
     const text::notable_chunk& c = notable[i];
-    entry_index index = lexicon_.find(chunks_.folded(c.number), asked_for_[i]);
+    entry_index index = lexicon_.find(chunks_.folded(c), asked_for_[i]);
     // One branch for all that is rare. Whether a word is known is hard to foresee.
     const auto unknown = std::uint32_t{index == 0};
     const auto is_odd = std::uint32_t{c.why != text::notable_chunk::may_be_known};

@@ -156,12 +156,11 @@ void chunk_list::make_room(std::size_t bytes) {
     chunks_.resize(chunks_max);
     notable_.resize(chunks_max);
   }
-  if (folded_.size() < bytes + window_bytes + padding)
-    folded_.resize(bytes + window_bytes + padding);
+  room_ = std::max(room_, bytes + window_bytes + padding);
+  folded_.resize(room_);
   chunk_count_ = notable_count_ = 0;
   windows_.clear();
   details_.clear();
-  composed_.clear();
 }
 
 void chunk_list::scan(std::string_view text, const word_filter& known, inner_punctuation inner) {
@@ -181,7 +180,7 @@ void chunk_list::scan(std::string_view text, const word_filter& known, inner_pun
       add_irregular(text, each.base, each.base + each.others, inner);
     }
   }
-  composed_.append(padding, '\0');
+  if (folded_.size() > room_) folded_.append(padding, '\0');
 }
 
 /// Windows begin at words, so that a word lies in one. What is longer than a window has one of its
@@ -254,7 +253,7 @@ void chunk_list::cut(std::string_view text, const window& in, const word_filter&
   std::uint64_t kept = words & ~in.puncts;  // where stripping may end
   const std::uint32_t base = in.base;
   const auto place = std::uint32_t(&in - windows_.data());
-  const char* const folded = folded_.data() + base;
+  const char* folded = folded_.data() + base;
   auto count = std::uint32_t(chunk_count_);
   chunk* made = chunks_.data() + count;
   notable_chunk* notable = notable_.data() + notable_count_;
@@ -271,6 +270,7 @@ void chunk_list::cut(std::string_view text, const window& in, const word_filter&
       count = std::uint32_t(chunk_count_);
       made = chunks_.data() + count;
       notable = notable_.data() + notable_count_;
+      folded = folded_.data() + base;
       continue;
     }
     // Nothing but punctuation stays whole, too: it has no such bits.
@@ -282,7 +282,7 @@ void chunk_list::cut(std::string_view text, const window& in, const word_filter&
     const unsigned end = raw_end - ((raw_end - stripped_end) & strips);
     const unsigned odd = (special & end_bit) != 0;
     *made++ = {base + begin, base + end, place};
-    *notable = {count++, notable_chunk::reason{odd}};
+    *notable = {count++, notable_chunk::reason{odd}, base + begin, end - begin};
     notable += unsigned{known.may_have(folded + begin, end - begin)} | odd;
   }
   chunk_count_ = count;
@@ -290,9 +290,10 @@ void chunk_list::cut(std::string_view text, const window& in, const word_filter&
 }
 
 void chunk_list::add(std::size_t begin, std::size_t end, const detail& of) {
-  notable_[notable_count_++] = {std::uint32_t(chunk_count_), of.kind == chunk_kind::word
-                                                                 ? notable_chunk::odd
-                                                                 : notable_chunk::no_word};
+  const bool word = of.kind == chunk_kind::word;
+  notable_[notable_count_++] = {std::uint32_t(chunk_count_),
+                                word ? notable_chunk::odd : notable_chunk::no_word, of.folded_begin,
+                                of.folded_size};
   chunks_[chunk_count_++] = {std::uint32_t(begin), std::uint32_t(end),
                              std::uint32_t(details_.size()) | has_detail};
   details_.push_back(of);
@@ -384,15 +385,15 @@ bool chunk_list::opens_sentence(std::size_t number) const noexcept {
 void chunk_list::add_unicode(std::string_view text, std::size_t begin, std::size_t end) {
   unicode_word word;
   word.raw_begin = begin;
-  word.folded_begin = composed_.size();
+  word.folded_begin = folded_.size();
   const auto finish = [&](std::size_t next) {
-    if (next > word.raw_begin && composed_.size() > word.folded_begin) {
+    if (next > word.raw_begin && folded_.size() > word.folded_begin) {
       word.end = word.end == 0 ? next : word.end;
       add_unicode_word(word);
     }
     word = {};
     word.raw_begin = next;
-    word.folded_begin = composed_.size();
+    word.folded_begin = folded_.size();
   };
   std::size_t at = begin;
   while (at < end) {
@@ -403,7 +404,7 @@ void chunk_list::add_unicode(std::string_view text, std::size_t begin, std::size
       word.any_letter |= (kind & ascii::letter) != 0;
       word.any_upper |= (kind & ascii::upper) != 0;
       word.any_lower |= (kind & ascii::lower) != 0;
-      composed_.push_back(ascii::to_lower(text[at++]));
+      folded_.push_back(ascii::to_lower(text[at++]));
       continue;
     }
     const code_point point = decode(text.substr(0, end), at);
@@ -426,7 +427,7 @@ void chunk_list::add_unicode(std::string_view text, std::size_t begin, std::size
       word.any_letter |= upper || is_letter(point.value);
       word.any_upper |= upper;
       word.any_lower |= is_lower(point.value);
-      append_utf8(composed_, fold(point.value));
+      append_utf8(folded_, fold(point.value));
     }
     at += point.bytes;
   }
@@ -445,23 +446,22 @@ std::size_t chunk_list::add_emoji(std::string_view text, std::size_t at, std::si
     if (!is_emoji_modifier(point.value) && !completes_flag) break;
     at += point.bytes;
   }
-  const std::size_t folded_begin = composed_.size();
-  append_utf8(composed_, first.value);
+  const std::size_t folded_begin = folded_.size();
+  append_utf8(folded_, first.value);
   add(begin, at,
       {.folded_begin = std::uint32_t(folded_begin),
-       .folded_size = std::uint32_t(composed_.size() - folded_begin),
+       .folded_size = std::uint32_t(folded_.size() - folded_begin),
        .emoji = first.value,
-       .kind = chunk_kind::emoji,
-       .composed = true});
+       .kind = chunk_kind::emoji});
   return at;
 }
 
 void chunk_list::add_unicode_word(unicode_word& word) {
   // Strip on the folded form, where curly quotes and full-width letters already look like their
   // ASCII twins.
-  std::size_t first = word.folded_begin, last = composed_.size();
+  std::size_t first = word.folded_begin, last = folded_.size();
   std::size_t leading = 0, trailing = 0;
-  const std::string_view folded{composed_};
+  const std::string_view folded{folded_};
   while (first < last) {
     const code_point point = decode(folded, first);
     if (!is_punctuation(point.value)) break;
@@ -480,27 +480,26 @@ void chunk_list::add_unicode_word(unicode_word& word) {
   }
   if (word.characters < leading + trailing + std::size_t{stripped_min}) {
     first = word.folded_begin;
-    last = composed_.size();
+    last = folded_.size();
   }
   add(word.raw_begin, word.end,
       {.folded_begin = std::uint32_t(first),
        .folded_size = std::uint32_t(last - first),
        .kind = chunk_kind::word,
        .letters = case_of(word.any_upper, word.any_lower, word.first_upper),
-       .composed = true,
        .opens_next = word.ends_sentence});
 }
 
 void chunk_list::release_above(std::size_t bytes) {
-  if (folded_.capacity() <= bytes && composed_.capacity() <= bytes) return;
+  if (folded_.capacity() <= bytes) return;
   // "= {}" would assign empty lists, and keep the memory.
   std::vector<chunk>().swap(chunks_);
   std::vector<notable_chunk>().swap(notable_);
-  std::vector<char>().swap(folded_);
+  std::string().swap(folded_);
   std::vector<window>().swap(windows_);
   std::vector<detail>().swap(details_);
-  std::string().swap(composed_);
   chunk_count_ = notable_count_ = 0;
+  room_ = 0;
 }
 
 }  // namespace sonder::text

@@ -44,6 +44,7 @@ struct notable_chunk {
   };
   std::uint32_t number;  // in chunk_list::chunks()
   reason why;
+  std::uint32_t folded_begin, folded_size;  // for chunk_list::folded
 };
 
 /// Whether "good,bad" is one chunk, as VADER has it, or two.
@@ -53,7 +54,8 @@ enum class inner_punctuation : std::uint8_t { keep, split };
 ///
 /// Owned and reused by the caller, so that a steady state allocates nothing; confined to one
 /// thread. Any bytes are accepted: a malformed byte stands for U+FFFD. Memory is proportional to
-/// the longest text (about 12 bytes a byte); `release_above` gives it back after an outlier.
+/// the longest text (about 16 bytes a byte, twice that of pictures alone); `release_above` gives it
+/// back after an outlier.
 ///
 /// Of most words nobody asks more than whether a dictionary may have them. So a chunk is only its
 /// span, the bits of the text are kept, and what else is known of a chunk is read from them when
@@ -84,6 +86,9 @@ class chunk_list {
 
   /// The chunk in lower case; of a picture its first code point.
   [[nodiscard]] std::string_view folded(std::size_t number) const noexcept;
+  [[nodiscard]] std::string_view folded(const notable_chunk& c) const noexcept {
+    return {folded_.data() + c.folded_begin, c.folded_size};
+  }
   [[nodiscard]] chunk_kind kind(std::size_t number) const noexcept;
   [[nodiscard]] letter_case letters(std::size_t number) const noexcept;
   /// The first code point of a picture, else 0.
@@ -125,7 +130,6 @@ class chunk_list {
     char32_t emoji;
     chunk_kind kind;
     letter_case letters;
-    bool composed;  // its folded form is in composed_
     bool stretched;
     bool opens_next;  // what follows it opens a sentence
   };
@@ -156,14 +160,15 @@ class chunk_list {
     return ~0ULL >> (64 - (c.end - c.begin)) << (c.begin - in.base);
   }
 
-  // The first three are as long as the longest text needed; how much of them counts is beside them.
+  // These are as long as the longest text needed; how much of them counts is beside them.
   std::vector<chunk> chunks_;
   std::vector<notable_chunk> notable_;
-  std::vector<char> folded_;  // the text with A to Z as a to z
+  // The text with A to Z as a to z; behind its room folded forms of words that are not ASCII.
+  std::string folded_;
+  std::size_t room_ = 0;
   std::size_t chunk_count_ = 0, notable_count_ = 0;
   std::vector<window> windows_;
   std::vector<detail> details_;
-  std::string composed_;  // folded forms of words that are not ASCII
   std::size_t exclamations_ = 0, questions_ = 0;
   std::size_t first_mark_ = 0, last_mark_ = 0;
   bool any_upper_word_ = false, any_other_word_ = false;
@@ -172,7 +177,7 @@ class chunk_list {
 inline std::string_view chunk_list::folded(std::size_t number) const noexcept {
   const chunk& c = chunks_[number];
   if (const detail* d = detail_of(number)) [[unlikely]]
-    return {(d->composed ? composed_.data() : folded_.data()) + d->folded_begin, d->folded_size};
+    return {folded_.data() + d->folded_begin, d->folded_size};
   return {folded_.data() + c.begin, c.end - c.begin};
 }
 
