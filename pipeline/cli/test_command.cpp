@@ -90,7 +90,7 @@ void add_test(CLI::App& app, chosen_command& chosen) {
   command->add_flag("--quiet", options->quiet, "Only what failed");
   command->footer(
       "Each case runs through the real worker on a log of its own, with fixed secrets. Exit code 1 "
-      "if one failed.\n\n"
+      "if one failed, 70 if a plugin's call passed its deadline.\n\n"
       "Example:\n  sonder test config/cases");
   command->callback([&chosen, options] { chosen = [options] { return run_cases(*options); }; });
 }
