@@ -109,7 +109,7 @@ status coordinator::open_ready_tasks() {
       continue;
     }
     const auto smaller = smaller_.find(partition);
-    const auto kept = check_offsets_kept(context_, partition);
+    auto kept = check_offsets_kept(context_, partition);
     if (!kept && kept.error().code != errc::unavailable) return kept;
     if (!kept) {
       still.push_back(partition);
