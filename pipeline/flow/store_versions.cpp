@@ -227,7 +227,8 @@ status store_migration::turn() {
 
 /// What stands under an old key that is still to be read must be read first: entries that go there are set aside.
 status store_migration::turn_one(const std::pair<std::string, std::string>& entry) {
-  const auto& [key, value] = entry;
+  const auto& key = entry.first;  // clang 14 captures no structured binding
+  const auto& value = entry.second;
   replacements of;
   auto said = empty_error();
   const auto answer = [&] {
