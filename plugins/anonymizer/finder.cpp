@@ -53,8 +53,10 @@ finder::finder(finder_options options)
     : numbers_(options.dates), phones_(std::move(options.phone_regions)), dates_(options.dates) {}
 
 void finder::find(std::string_view text, workspace& work) const {
-  if (!has_variants(text)) return search(text, work);
+  work.bytes.scan(text);
+  if (!work.bytes.any_high() || !has_variants(text)) return search(text, work);
   without_variants(text, work.plain, work.origins);
+  work.bytes.scan(work.plain);
   search(work.plain, work);
   for (span& each : work.spans) {
     each.end = end_in(text, work.origins, each.end);

@@ -524,6 +524,49 @@ TEST(Finder, TakesAWordThatNoListKnowsForANameAlsoWhereASentenceBegins) {
               testing::Contains(found("PERSON", "Dzhambek")));
 }
 
+// The tokens of `text`, with "|" between them.
+std::string divided(const std::string& text) {
+  workspace work;
+  with_all_dates().find(text, work);
+  std::string made;
+  for (const token& each : work.tokens) {
+    if (!made.empty()) made += '|';
+    made += text_of(work, each);
+  }
+  return made;
+}
+
+TEST(Tokens, KeepApostrophesInsideOfWordsAndThoseThatSayWhoseApart) {
+  for (const auto& [text, tokens] : std::vector<std::pair<std::string, std::string>>{
+           {"rock'n'roll don't", "rock'n'roll|don't"},
+           {"Anna's 90's x.'s it's5", "Anna|'s|90|'s|x|.|'s|it|'s|5"},
+           {"You's're 's", "You|'s|'|re|'|s"},
+           {"a1'b a'b1'c", "a1|'|b|a'b1|'|c"},
+           {"l'été’s d’Arc", "l'été|’s|d’Arc"},
+           {std::string(70, 'a') + "'s", std::string(70, 'a') + "|'s"}}) {
+    // Wherever they stand in a block of 64 bytes.
+    for (std::size_t before = 0; before < 64; ++before)
+      EXPECT_EQ(divided(std::string(before, ' ') + text), tokens) << before;
+  }
+}
+
+TEST(Tokens, SayWhichWordsAreOfCapitalsAlone) {
+  workspace work;
+  with_all_dates().find("I'M A TV-fan in the USA, ÉTÉ Tv A1B", work);
+  std::vector<std::string> upper;
+  for (const token& each : work.tokens) {
+    if (each.upper) upper.emplace_back(text_of(work, each));
+  }
+  EXPECT_THAT(upper, testing::ElementsAre("I'M", "TV", "USA", "ÉTÉ", "A1B"));
+  for (std::size_t size = 2; size < 130; ++size) {
+    for (std::size_t before = 0; before < 8; ++before) {
+      with_all_dates().find(std::string(before, ' ') + std::string(size, 'O') + "! so", work);
+      ASSERT_EQ(work.tokens.size(), 3U);
+      EXPECT_TRUE(work.tokens[0].upper) << size << " letters at " << before;
+    }
+  }
+}
+
 TEST(Gazetteer, KeepsEveryEntryInTheFormThatAWordIsFoldedTo) {
   const char* const source = std::getenv("SONDER_SOURCE_DIR");
   ASSERT_NE(source, nullptr);

@@ -178,6 +178,15 @@ std::uint64_t flags_of(std::string_view letters) {
   return flags;
 }
 
+// Which of `begins_small` and the like a word with these flags has.
+std::uint64_t begins(std::uint64_t flags) {
+  const auto has = [flags](std::uint64_t any) { return (flags & any) != 0; };
+  const bool small = !has(everyday) && ((has(any_name) && !has(function_word)) || has(nationality));
+  const bool capital = !has(function_word) || has(honorific | starts_phrase | nationality);
+  return std::uint64_t{small} << begins_small_bit | std::uint64_t{capital} << begins_capital_bit |
+         std::uint64_t{has(begins_name)} << begins_caseless_bit;
+}
+
 }  // namespace
 
 /// Puts the words in. A word that comes again has the flags of both.
@@ -228,6 +237,7 @@ lexicon::lexicon() {
       at = end + 1;
     }
   }
+  for (std::uint64_t& each : flag_sets_) each |= begins(each);
 }
 
 }  // namespace sonder::anonymizer

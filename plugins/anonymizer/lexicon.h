@@ -56,7 +56,14 @@ enum word_flag : std::uint64_t {
   username_cue = 1ULL << 41,      ///< "login", "discord": a user name may follow
   military_post = 1ULL << 42,     ///< "APO": where soldiers have their post
   military_ship = 1ULL << 43,     ///< "USS": a ship follows, which has its post there
+
+  // Whether a name may begin at the word, by how it stands. Follow from the others, of unknown
+  // words too.
+  begins_small = 1ULL << 61,     ///< small, in a text whose capitals inform
+  begins_capital = 1ULL << 62,   ///< with a capital, in such a text
+  begins_caseless = 1ULL << 63,  ///< in a text whose capitals say nothing
 };
+constexpr unsigned begins_small_bit = 61, begins_capital_bit = 62, begins_caseless_bit = 63;
 
 constexpr std::uint64_t any_name = first_name | last_name;
 constexpr std::uint64_t any_place = place | large_place | country | province;
@@ -76,8 +83,9 @@ class lexicon {
   /// Reads the table that is built into the library.
   lexicon();
 
-  /// Flags of a folded word or phrase (words divided by one space); 0 for unknown ones. `folded`
-  /// is in a word_buffer: it is readable text::hash_padding bytes past its end.
+  /// Flags of a folded word or phrase (words divided by one space); `begins_capital` alone for
+  /// unknown ones. `folded` is in a word_buffer: it is readable text::hash_padding bytes past its
+  /// end.
   [[nodiscard]] std::uint64_t find(std::string_view folded) const noexcept {
     return find(folded, hash(folded));
   }
@@ -97,7 +105,7 @@ class lexicon {
   static constexpr std::size_t words_max = std::size_t{1} << 17;
 
   text::word_table words_{words_max};        ///< a word's number is its place in flag_sets_
-  std::vector<std::uint64_t> flag_sets_{0};  ///< there are few different ones
+  std::vector<std::uint64_t> flag_sets_{0};  ///< few differ; the first is of unknown words
 };
 
 /// Room for one folded word or phrase and for reading it by whole machine words.

@@ -82,7 +82,10 @@ bool is_middle_initial(const workspace& work, std::size_t at) {
 
 // On no list that says what it may be.
 bool is_unlisted(const token& each) {
-  return (each.flags & ~(rare_word | continues_phrase | military_post | military_ship)) == 0;
+  constexpr std::uint64_t says_nothing = rare_word | continues_phrase | military_post |
+                                         military_ship | begins_small | begins_capital |
+                                         begins_caseless;
+  return (each.flags & ~says_nothing) == 0;
 }
 
 bool is_proper(const workspace& work, const token& each) {
@@ -480,7 +483,7 @@ class name_walk {
 
   const lexicon& words_;
   workspace& work_;
-  std::vector<token>& tokens_;
+  scratch_list<token>& tokens_;
 };
 
 }  // namespace

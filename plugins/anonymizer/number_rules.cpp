@@ -100,7 +100,7 @@ bool may_join(const token& mark, const token& next) {
 
 // The first token from `floor` on that a form with the number `number` may begin at: short words
 // and joining marks lead to it.
-std::size_t run_start(const std::vector<token>& tokens, std::size_t floor, std::size_t number) {
+std::size_t run_start(const scratch_list<token>& tokens, std::size_t floor, std::size_t number) {
   const auto leads = [&](const token& each, const token& next) {
     if (each.claimed() || next.before == gap::line_break) return false;
     return each.kind == token_kind::mark ? may_join(each, next)
@@ -134,7 +134,7 @@ std::string_view compact(workspace& work, std::string_view text) {
 
 // Whether [first, last] has more single digits than any form: "1 2 3 4 5". Keeps long runs of them
 // from being tried in full.
-bool too_sparse(const std::vector<token>& tokens, std::size_t first, std::size_t last) {
+bool too_sparse(const scratch_list<token>& tokens, std::size_t first, std::size_t last) {
   std::size_t groups = 0;
   std::size_t size = 0;
   for (std::size_t i = first; i <= last; ++i) {
@@ -208,7 +208,7 @@ bool numbers::find_form(workspace& work, std::size_t first, std::size_t last,
 }
 
 std::size_t numbers::find_from(workspace& work, std::size_t first) const {
-  const std::vector<token>& tokens = work.tokens;
+  const scratch_list<token>& tokens = work.tokens;
   const token& start = tokens[first];
   const bool short_word = start.kind == token_kind::word && start.end - start.start <= 2;
   if (start.claimed() || start.kind == token_kind::mark ||

@@ -1,5 +1,7 @@
 #include "tokens.h"
 
+#include <algorithm>
+#include <array>
 #include <bit>
 
 #include "text/characters.h"
@@ -129,50 +131,6 @@ void add_word(std::string_view text, std::uint32_t at, const word_scan& scan, to
   made.ascii = text::is_ascii(text.substr(at, scan.end - at));
 }
 
-// Of a run of ASCII letters and digits, one bit a byte.
-void set_word(token& made, std::uint32_t size, std::uint64_t letters, std::uint64_t digits,
-              std::uint64_t uppers) {
-  made.end = made.start + size;
-  made.kind = digits == 0    ? token_kind::word
-              : letters == 0 ? token_kind::number
-                             : token_kind::mixed;
-  made.capitalised = (uppers & 1) != 0;
-  made.upper = letters == uppers && (letters & (letters - 1)) != 0;
-  made.ascii = true;
-}
-
-// Takes the run of ASCII letters and digits at `made.start` at once, as most words are, and letters
-// with one apostrophe inside: what goes on otherwise or beyond ASCII is left to scan_word.
-inline bool read_plain_word(const workspace& work, token& made) {
-  using block = text::byte_masks::block;
-  const text::byte_masks& bytes = work.bytes;
-  const std::uint32_t at = made.start;
-  const auto size = static_cast<unsigned>(std::countr_one(bytes.window<&block::alphanumeric>(at)));
-  if (size == 0 || size == 64) return false;
-  const char next = bytes.lowered()[at + size];
-  if (!text::is_ascii(next)) return false;
-  const std::uint64_t mine = ~std::uint64_t{0} >> (64 - size);
-  const std::uint64_t digits = bytes.any_digit() ? bytes.window<&block::digits>(at) & mine : 0;
-  const std::uint64_t uppers = bytes.window<&block::uppers>(at);
-  if (next == '\'' && digits == 0) {
-    const std::uint32_t rest = at + size + 1;
-    const auto more =
-        static_cast<unsigned>(std::countr_one(bytes.window<&block::alphanumeric>(rest)));
-    const char after = bytes.lowered()[rest + more];
-    if (more >= 32 || size >= 32 || after == '\'' || !text::is_ascii(after)) return false;
-    const std::uint64_t others = ~(~std::uint64_t{0} << more);
-    if (bytes.any_digit() && (bytes.window<&block::digits>(rest) & others) != 0) return false;
-    // 's is a token of its own, as is an apostrophe behind the word.
-    if (more > 1 || (more == 1 && bytes.lowered()[rest] != 's')) {
-      const std::uint64_t letters = mine | others << (size + 1);
-      set_word(made, size + 1 + more, letters, 0, uppers & letters);
-      return true;
-    }
-  }
-  set_word(made, size, mine & ~digits, digits, uppers & mine);
-  return true;
-}
-
 bool begins_sentence(char mark) {
   constexpr auto bit = [](char c) { return std::uint64_t{1} << (static_cast<unsigned>(c) & 63U); };
   constexpr std::uint64_t marks =
@@ -180,9 +138,9 @@ bool begins_sentence(char mark) {
   return (static_cast<unsigned char>(mark) & 0xC0U) == 0 && (marks & bit(mark)) != 0;
 }
 
-// The token at `at`, where something is seen that is no space and no plain word. `before` is
-// already set.
-void read_token(std::string_view text, std::uint32_t at, text_traits& traits, token& made) {
+// The token at `made.start`, behind the gap `made.before`.
+void read_token(std::string_view text, token& made) {
+  const std::uint32_t at = made.start;
   const bool high = !text::is_ascii(text[at]);
   if (made.before == gap::none && (high || text[at] == '\'')) {
     if (const std::uint32_t size = possessive_at(text, at); size != 0) {
@@ -198,10 +156,6 @@ void read_token(std::string_view text, std::uint32_t at, text_traits& traits, to
   }
   made.end = at + (high ? text::decode(text, at).bytes : 1);
   made.mark = high ? '\0' : text[at];
-  traits.has_at |= made.mark == '@';
-  traits.has_bracket |= made.mark == '[';
-  traits.has_slash |= made.mark == '/';
-  traits.has_hash |= made.mark == '#';
 }
 
 // Reads what separates at `at` into `before`; answers how many bytes, 0 where a token begins.
@@ -219,87 +173,297 @@ std::uint32_t read_gap(std::string_view text, std::uint32_t at, gap& before) {
   return point.bytes;
 }
 
-// Makes the tokens, and lists those that are words in `name_starts`. Their `flags` are the hashes
-// of their words: the table of words is larger than the caches near a core, so that all of a text's
-// are asked for before the first is read.
-void divide(const lexicon& words, workspace& work) {
-  const std::string_view text = work.text;
-  const char* const lowered = work.bytes.lowered();
-  word_buffer buffer{};
-  text_traits traits;
-  std::size_t capitalised = 0;
-  std::size_t upper = 0;
-  gap before = gap::line_break;
-  char mark_before = 0;
-  for (std::uint32_t at = 0; at < text.size();) {
-    token made;
-    made.start = at;
-    const bool plain = read_plain_word(work, made);
-    if (!plain) {
-      if (const std::uint32_t between = read_gap(text, at, before); between != 0) {
-        at += between;
-        continue;
-      }
+// What the first byte of a token says of it.
+enum byte_kind : unsigned {
+  of_word = 1U,  // a letter or digit
+  of_capital = 1U << 1U,
+  at_sign = 1U << 2U,
+  bracket = 1U << 3U,
+  slash = 1U << 4U,
+  hash_sign = 1U << 5U,
+  dot = 1U << 6U,
+  colon = 1U << 7U,
+};
+
+struct first_byte {
+  std::uint8_t kinds[256]{};
+  token_form forms[256];  // of a token without digits
+
+  constexpr first_byte() {
+    for (int c = 0; c < 128; ++c) {
+      const char byte = static_cast<char>(c);
+      const bool word = ascii::is(byte, ascii::letter | ascii::digit);
+      kinds[c] = static_cast<std::uint8_t>((word ? of_word : 0U) |
+                                           (ascii::is(byte, ascii::upper) ? of_capital : 0U));
+      forms[c].kind = word ? token_kind::word : token_kind::mark;
+      forms[c].ascii = word;
+      forms[c].capitalised = ascii::is(byte, ascii::upper);
+      forms[c].mark = word ? '\0' : byte;
     }
-    made.before = before;
-    if (!plain) read_token(text, at, traits, made);
+    kinds[std::size_t{'@'}] = at_sign;
+    kinds[std::size_t{'['}] = bracket;
+    kinds[std::size_t{'/'}] = slash;
+    kinds[std::size_t{'#'}] = hash_sign;
+    kinds[std::size_t{'.'}] = dot;
+    kinds[std::size_t{':'}] = colon;
+  }
+};
+constexpr first_byte of_first_byte;
+
+unsigned kinds_of(char c) {
+  return of_first_byte.kinds[static_cast<unsigned char>(c)];
+}
+
+// Not 0 where a mark that joins stands before a token of those kinds (text_traits::has_dot_inside).
+unsigned joins(unsigned mark, unsigned behind) {
+  return (mark & colon) | (mark & dot & (0U - (behind & of_word)));
+}
+
+// How far a text is read.
+struct place {
+  std::uint32_t at = 0;          // behind the last token
+  gap before = gap::line_break;  // what is known of the gap behind it
+};
+
+// What is counted on the way.
+struct tally {
+  std::size_t capitalised = 0;  // words
+  std::uint64_t numeric_bytes = 0;
+  unsigned kinds = 0;
+  unsigned joined = 0;
+};
+
+// Reads character by character from `from` on, up to where token_bounds know a token to begin: so
+// is read what touches characters beyond ASCII.
+[[gnu::noinline]] place read_characters(const lexicon& words, workspace& work, place from,
+                                        tally& counts) {
+  const std::string_view text = work.text;
+  const auto read_gaps = [&] {
+    while (from.at < text.size()) {
+      const std::uint32_t between = read_gap(text, from.at, from.before);
+      if (between == 0) break;
+      from.at += between;
+    }
+  };
+  word_buffer buffer{};
+  unsigned kinds_before = from.at > 0 ? kinds_of(text[from.at - 1]) : 0;
+  read_gaps();
+  while (from.at < text.size()) {
+    token made;
+    made.start = from.at;
+    made.before = from.before;
+    read_token(text, made);
+    const auto index = static_cast<std::uint32_t>(work.tokens.size());
     if (made.kind == token_kind::word) {
       made.flags = lexicon::hash(folded(work, made, buffer));
       words.prefetch(made.flags);
-      capitalised += made.capitalised;
-      upper += made.upper;
-      work.name_starts.push_back(static_cast<std::uint32_t>(work.tokens.size()));
+      counts.capitalised += made.capitalised;
+      work.name_starts.push_back(index);
     } else if (made.kind != token_kind::mark) {
-      work.numerics.push_back(static_cast<std::uint32_t>(work.tokens.size()));
-      traits.numeric_bytes += made.end - made.start;
+      work.numerics.push_back(index);
+      counts.numeric_bytes += made.end - made.start;
     }
-    if (before == gap::none)
-      traits.has_dot_inside |=
-          mark_before == ':' || (mark_before == '.' && made.kind != token_kind::mark);
-    mark_before = made.mark;
+    const unsigned kinds = made.kind == token_kind::mark ? kinds_of(made.mark) : of_word;
+    counts.kinds |= kinds;
+    if (made.before == gap::none) counts.joined |= joins(kinds_before, kinds);
     work.tokens.push_back(made);
-    // One space separates nearly all tokens; past the end of the text there is none.
-    const bool space = lowered[made.end] == ' ';
-    before = space ? gap::space : gap::none;
-    at = made.end + std::uint32_t{space};
+    kinds_before = kinds;
+    from = {made.end, gap::none};
+    read_gaps();
+    if (work.bounds.starts_at(from.at)) break;
   }
-  // Capitals tell names from other words where there are some, and it is not all capitals.
-  traits.case_informs = capitalised > 0 && upper * 10 <= work.name_starts.size() * 6;
-  work.traits = traits;
+  return from;
 }
 
-// 1 if the rules of names may begin at a word, else 0: most words they need not look at.
-unsigned may_begin_name(std::uint64_t flags, bool capitalised, bool case_informs) {
-  const auto has = [flags](std::uint64_t any) { return unsigned{(flags & any) != 0}; };
-  // No branch that depends on the word: words of all kinds alternate.
-  const unsigned by_capital =
-      (has(function_word) ^ 1U) | has(honorific | starts_phrase | nationality);
-  const unsigned by_list =
-      (has(everyday) ^ 1U) & ((has(any_name) & (has(function_word) ^ 1U)) | has(nationality));
-  const unsigned capital = capitalised;
-  const unsigned by_case = (capital & by_capital) | ((capital ^ 1U) & by_list);
-  return case_informs ? by_case : has(begins_name);
+// Whether a character beyond ASCII stands in the token [start, end) or so near that it may belong
+// to it.
+bool touches_high(const char* text, std::uint32_t start, std::uint32_t end) {
+  const char bytes = static_cast<char>(text[start - (start > 0 ? 1 : 0)] | text[start] | text[end] |
+                                       text[end + 1] | text[end + 2]);
+  return !text::is_ascii(bytes);
 }
 
+workspace& restarted(workspace& work) {
+  work.tokens.clear();
+  work.name_starts.clear();
+  work.numerics.clear();
+  return work;
+}
+
+// Makes the tokens and looks the words up; lists those that may begin a name as if capitals
+// informed. `simple` says of a text that it is ASCII in one line and without a digit, as most are.
+// Nothing branches on what a token is: no two texts are alike. What few texts have is put right
+// afterwards. What is not as simple as it seemed is read again.
+template <bool simple>
+tally divide(const lexicon& words, workspace& work) {
+  const token_bounds& bounds = work.bounds;
+  const char* const lowered = work.bytes.lowered();
+  const char* const text = work.text.data();
+  const bool any_high = !simple && work.bytes.any_high();
+  const bool any_line_break = !simple && work.bytes.any_line_break();
+  constexpr std::size_t block_bytes = text::byte_masks::block_bytes;
+  std::size_t count = 0;
+  std::size_t words_count = 0;
+  std::size_t numerics_count = 0;
+  std::size_t capitalised = 0;
+  std::uint64_t numeric_bytes = 0;
+  unsigned kinds_seen = 0;
+  tally slow;
+  std::uint32_t end = 0;  // of the last token
+  gap before_next = gap::line_break;
+  const auto settle = [&] {
+    work.tokens.resize(count);
+    work.name_starts.resize(words_count);
+    work.numerics.resize(numerics_count);
+  };
+  for (std::size_t block = 0; block < bounds.blocks; ++block) {
+    settle();
+    token* tokens = work.tokens.room_for(block_bytes) - count;
+    std::uint32_t* word_places = work.name_starts.room_for(block_bytes) - words_count;
+    std::uint32_t* numeric_places = work.numerics.room_for(block_bytes) - numerics_count;
+    const auto base = static_cast<std::uint32_t>(block * block_bytes);
+    for (std::uint64_t starts = bounds.starts[block]; starts != 0; starts &= starts - 1) {
+      const std::uint32_t start = base + static_cast<unsigned>(std::countr_zero(starts));
+      if (!simple && start < end) continue;  // inside of what was read by characters
+      const std::uint64_t ends = bounds.ends.window(start) & ~std::uint64_t{1};
+      const auto size = static_cast<std::uint32_t>(std::countr_zero(ends));
+      gap before = start != end ? gap::space : gap::none;
+      std::uint64_t digits = 0;
+      bool slowly = size >= byte_bits::window_bits;
+      if constexpr (!simple) {
+        if (any_line_break && start != end &&
+            work.text.substr(end, start - end).find_first_of("\r\n") != std::string_view::npos)
+          before = gap::line_break;
+        before = std::max(before, before_next);
+        const std::uint64_t mine = ~(~std::uint64_t{0} << (size % 64));
+        digits = bounds.digits.window(start) & mine;
+        if (any_high && !slowly) slowly = touches_high(lowered, start, start + size);
+        if (digits != 0 && digits != mine)
+          slowly |= work.text.substr(start, size).find('\'') != std::string_view::npos;
+      }
+      if (slowly) [[unlikely]] {
+        if constexpr (simple) return divide<false>(words, restarted(work));
+        settle();
+        const place to = read_characters(words, work, {start, before}, slow);
+        end = to.at;
+        before_next = to.before;
+        count = work.tokens.size();
+        words_count = work.name_starts.size();
+        numerics_count = work.numerics.size();
+        tokens = work.tokens.room_for(block_bytes) - count;
+        word_places = work.name_starts.room_for(block_bytes) - words_count;
+        numeric_places = work.numerics.room_for(block_bytes) - numerics_count;
+        continue;
+      }
+      const unsigned kinds = kinds_of(text[start]);
+      unsigned is_word = kinds & of_word;
+      token& made = tokens[count];
+      static_cast<token_form&>(made) = of_first_byte.forms[static_cast<unsigned char>(text[start])];
+      made.before = before;
+      made.start = start;
+      end = start + size;
+      made.end = end;
+      if constexpr (!simple) {
+        const unsigned has_digit = digits != 0;
+        const std::uint64_t mine = ~(~std::uint64_t{0} << size);
+        const bool has_letter =
+            ((bounds.uppers.window(start) | bounds.lowers.window(start)) & mine) != 0;
+        numeric_places[numerics_count] = static_cast<std::uint32_t>(count);
+        numerics_count += has_digit;
+        numeric_bytes += size & (0U - has_digit);
+        is_word &= ~has_digit;
+        // word 0, number 1, mixed 2, mark 3
+        made.kind = static_cast<token_kind>(static_cast<unsigned>(made.kind) |
+                                            has_digit << unsigned{has_letter});
+        before_next = gap::none;
+      }
+      const std::uint64_t hash = lexicon::hash({lowered + start, size});
+      words.prefetch(hash);
+      made.flags = hash & (std::uint64_t{0} - is_word);
+      word_places[words_count] = static_cast<std::uint32_t>(count);
+      words_count += is_word;
+      capitalised += is_word & kinds / of_capital;
+      kinds_seen |= kinds;
+      ++count;
+    }
+  }
+  settle();
+  slow.capitalised += capitalised;
+  slow.numeric_bytes += numeric_bytes;
+  slow.kinds |= kinds_seen;
+  return slow;
+}
+
+void mark_possessives(workspace& work) {
+  for (token& each : work.tokens) {
+    if (each.mark == '\'' && each.end - each.start == 2) each.mark = '\1';
+  }
+}
+
+// How many words are of capitals alone. Marks them, and other tokens.
+std::size_t mark_upper(workspace& work) {
+  std::size_t words = 0;
+  for (token& each : work.tokens) {
+    const std::uint32_t size = each.end - each.start;
+    // Of others read_characters has said it.
+    if (size < byte_bits::window_bits && (each.ascii || each.kind == token_kind::mark)) {
+      const std::uint64_t mine = ~(~std::uint64_t{0} << size);
+      const std::uint64_t uppers = work.bounds.uppers.window(each.start) & mine;
+      const std::uint64_t lowers = work.bounds.lowers.window(each.start) & mine;
+      each.upper = lowers == 0 && (uppers & (uppers - 1)) != 0;
+    }
+    words += each.upper && each.kind == token_kind::word;
+  }
+  return words;
+}
+
+// Puts the words' flags in the place of their hashes, and leaves of `name_starts`, all words, those
+// that may begin a name: most words the rules of names need not look at. No branch depends on a
+// word: words of all kinds alternate.
 void look_up(const lexicon& words, workspace& work) {
   word_buffer buffer{};
   std::uint64_t flags = 0;
   std::uint64_t capitalised_flags = 0;
-  const bool case_informs = work.traits.case_informs;
-  // Each word is written back and counted where it may begin a name: no branch that is hard to
-  // foresee.
-  std::size_t starts = 0;
-  for (const std::uint32_t at : work.name_starts) {
-    token& each = work.tokens[at];
-    each.flags = words.find(folded(work, each, buffer), each.flags);
-    flags |= each.flags;
-    capitalised_flags |= each.flags & (std::uint64_t{0} - std::uint64_t{each.capitalised});
-    work.name_starts[starts] = at;
-    starts += may_begin_name(each.flags, each.capitalised, case_informs);
+  const unsigned informs = work.traits.case_informs ? 1 : 0;
+  const unsigned begins = informs != 0 ? begins_small_bit : begins_caseless_bit;
+  std::uint32_t* const places = work.name_starts.begin();
+  token* const tokens = work.tokens.begin();
+  const std::size_t count = work.name_starts.size();
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::uint32_t at = places[i];
+    token& each = tokens[at];
+    const std::uint64_t found = words.find(folded(work, each, buffer), each.flags);
+    const unsigned capital = each.capitalised;
+    each.flags = found;
+    flags |= found;
+    capitalised_flags |= found & (std::uint64_t{0} - capital);
+    places[kept] = at;
+    kept += found >> (begins + (capital & informs)) & 1U;
   }
-  work.name_starts.resize(starts);
+  work.name_starts.resize(kept);
   work.traits.flags = flags;
   work.traits.capitalised_flags = capitalised_flags;
+}
+
+void divide(const lexicon& words, workspace& work) {
+  const text::byte_masks& bytes = work.bytes;
+  const bool simple = !bytes.any_digit() && !bytes.any_high() && !bytes.any_line_break();
+  const tally counts =
+      simple ? divide<true>(words, restarted(work)) : divide<false>(words, restarted(work));
+  if (work.tokens.size() > 0) work.tokens[0].before = gap::line_break;
+  if (work.bounds.any_possessive) mark_possessives(work);
+  const std::size_t upper = work.bounds.any_upper || bytes.any_high() ? mark_upper(work) : 0;
+  text_traits& traits = work.traits;
+  traits.numeric_bytes = counts.numeric_bytes;
+  traits.has_at = (counts.kinds & at_sign) != 0;
+  traits.has_bracket = (counts.kinds & bracket) != 0;
+  traits.has_slash = (counts.kinds & slash) != 0;
+  traits.has_hash = (counts.kinds & hash_sign) != 0;
+  traits.has_dot_inside = work.bounds.any_joined || counts.joined != 0;
+  // Capitals tell names from other words where there are some, and it is not all capitals.
+  traits.case_informs = counts.capitalised > 0 && upper * 10 <= work.name_starts.size() * 6;
+  look_up(words, work);
 }
 
 }  // namespace
@@ -329,14 +493,9 @@ bool starts_sentence(const workspace& work, std::size_t at) noexcept {
 
 void tokenise(std::string_view text, const lexicon& words, workspace& work) {
   work.text = text;
-  work.traits = {};
-  work.tokens.clear();
-  work.name_starts.clear();
-  work.numerics.clear();
   work.spans.clear();
-  work.bytes.scan(text);
+  work.bounds.find(work.bytes);
   divide(words, work);
-  look_up(words, work);
 }
 
 }  // namespace sonder::anonymizer

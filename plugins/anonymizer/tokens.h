@@ -6,7 +6,9 @@
 
 #include "identifier.h"
 #include "lexicon.h"
+#include "scratch_list.h"
 #include "text/byte_masks.h"
+#include "token_bounds.h"
 
 namespace sonder::anonymizer {
 
@@ -19,12 +21,8 @@ enum class token_kind : std::uint8_t {
 
 enum class gap : std::uint8_t { none, space, line_break };
 
-/// A piece of a text between white space and marks. Finer than text::token, which is for models:
-/// rules need each mark and number apart, the gap before it, and spans that can be cut out.
-struct token {
-  std::uint32_t start = 0;
-  std::uint32_t end = 0;
-  std::uint64_t flags = 0;  ///< of lexicon.h; of words
+/// What a token is seen to be; of the size of a machine word, by which it is copied.
+struct token_form {
   token_kind kind = token_kind::mark;
   gap before = gap::none;
   bool capitalised = false;  ///< starts with an upper-case letter
@@ -33,6 +31,16 @@ struct token {
       identifier_type::count_;  ///< what it is part of already; count_: nothing
   char mark = 0;                ///< of a mark in ASCII; '\1' for 's
   bool ascii = false;           ///< of words
+  std::uint8_t unused = 0;
+};
+static_assert(sizeof(token_form) == sizeof(std::uint64_t));
+
+/// A piece of a text between white space and marks. Finer than text::token, which is for models:
+/// rules need each mark and number apart, the gap before it, and spans that can be cut out.
+struct token : token_form {
+  std::uint32_t start = 0;
+  std::uint32_t end = 0;
+  std::uint64_t flags = 0;  ///< of lexicon.h; of words
 
   [[nodiscard]] bool claimed() const noexcept { return claimed_as != identifier_type::count_; }
 };
@@ -55,21 +63,22 @@ struct text_traits {
 /// nothing. Not shared.
 struct workspace {
   std::string_view text;
-  text::byte_masks bytes;
+  text::byte_masks bytes;  ///< of `text`
+  token_bounds bounds;
   text_traits traits;
-  std::vector<token> tokens;
+  scratch_list<token> tokens;
   std::vector<span> spans;  ///< what was found: disjoint, by ascending start
-  std::vector<std::uint32_t>
-      name_starts;                      ///< tokens that may begin a name: capitalised, or so listed
-  std::vector<std::uint32_t> numerics;  ///< tokens with digits
-  std::vector<int> shapes;              ///< scratch of RE2::Set
+  scratch_list<std::uint32_t>
+      name_starts;  ///< tokens that may begin a name: capitalised, or so listed
+  scratch_list<std::uint32_t> numerics;  ///< tokens with digits
+  std::vector<int> shapes;               ///< scratch of RE2::Set
   std::string scratch;
   std::string plain;  ///< what was searched instead of a text with variants (variants.h)
   std::vector<std::uint32_t> origins;  ///< and where in the text each of its bytes stands
 };
 
-/// Divides `text` into tokens, without a gap but for white space and invisible characters, and
-/// looks the words up.
+/// Divides `text`, of which `work.bytes` are, into tokens, without a gap but for white space and
+/// invisible characters, and looks the words up.
 void tokenise(std::string_view text, const lexicon& words, workspace& work);
 
 /// Whether a sentence begins with the word or number `at`. Few words are asked about.
