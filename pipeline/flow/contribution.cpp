@@ -8,6 +8,8 @@ std::string_view name(block_reason reason) noexcept {
 
 namespace {
 
+constexpr std::size_t spared_changes = 1024;  // of state: not worth giving back
+
 const topic_options* dead_letter_topic(const graph& flow) {
   for (const auto& topic : flow.options.topics) {
     if (topic.name == flow.options.dead_letter) return &topic;
@@ -41,6 +43,7 @@ void contribution::clear() noexcept {
   for (auto& node : counts) node.clear();
   forwarded.clear();
   applied.clear();
+  if (state_use_.outgrew(state.size(), spared_changes)) std::vector<state_change>().swap(state);
   state.clear();
   records_in = records_out = dead_letters = steps = awaited_steps = 0;
   bytes = 0;

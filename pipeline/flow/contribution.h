@@ -27,8 +27,29 @@ struct timer_counts {
   std::uint64_t withheld = 0;  ///< their subjects do not agree to the stage's purpose
 };
 
+/// Whether something that is filled and emptied again and again keeps memory that it needs no more: what a burst took, as that of a
+/// start, stays for ever otherwise.
+class recent_use {
+ public:
+  /// It is emptied, and held `used`. True where it once held more than twice of what it did lately, and more than `spared` beyond that:
+  /// then its memory is to be given back. What it held lately falls by an eighth with each time that it holds less, so that what is large
+  /// now and then stays.
+  [[nodiscard]] bool outgrew(std::size_t used, std::size_t spared) noexcept {
+    most_ = std::max(most_, used);
+    lately_ = std::max(used, lately_ - lately_ / 8);
+    if (most_ <= 2 * lately_ + spared) return false;
+    most_ = 0;
+    return true;
+  }
+
+ private:
+  std::size_t most_ = 0;  ///< since its memory was given back
+  std::size_t lately_ = 0;
+};
+
 /// What one task gives to one epoch: outputs, the offsets that they used up, changes of state, and counts. Built on the
-/// task's strand; sealed, it is read-only until the epoch is committed or discarded. Keeps its memory over `clear()`.
+/// task's strand; sealed, it is read-only until the epoch is committed or discarded. Keeps its memory over `clear()`, that of state changes
+/// up to twice of what was lately needed.
 struct contribution {
   explicit contribution(const graph& flow, const counts_layout& layout);
 
@@ -84,6 +105,9 @@ struct contribution {
   std::vector<age_tally> ages;                ///< per sink, of the records that its outputs came from
   std::vector<timer_counts> timers;           ///< per stage
   std::array<std::uint64_t, block_reasons> blocked_ns{};  ///< how long the task stood still, per reason
+
+ private:
+  recent_use state_use_;  ///< of changes
 };
 
 }  // namespace sonder

@@ -79,7 +79,10 @@ buffer::~buffer() {
 }
 
 void buffer::grow(std::size_t more) {
-  const std::size_t wanted = std::max({size_ + more, capacity_ * 2, buffer_bytes_min});
+  // What is filled bit by bit doubles. An empty one is told at once what it shall hold, of which
+  // the next time may need a bit more.
+  const std::size_t wanted = std::max(
+      size_ == 0 ? more + more / 8 : std::max(size_ + more, capacity_ * 2), buffer_bytes_min);
   const std::size_t rounded = (wanted + buffer_alignment - 1) / buffer_alignment * buffer_alignment;
   auto* fresh =
       static_cast<std::uint8_t*>(::operator new(rounded, std::align_val_t(buffer_alignment)));

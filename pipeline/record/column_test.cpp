@@ -54,6 +54,17 @@ TEST(Column, HoldsTextsAndNulls) {
   EXPECT_TRUE(bytes_at(c.lend(), 1).empty()) << "a null is over a zero";
 }
 
+TEST(Buffer, IsMadeAsLargeAsItIsToldAtOnceAndDoublesAfterThat) {
+  buffer b;
+  b.reserve_more(1'000'000);
+  EXPECT_GE(b.capacity(), 1'000'000u);
+  EXPECT_LT(b.capacity(), 1'200'000u);
+  b.set_size(b.capacity());
+  const auto before = b.capacity();
+  b.append("x", 1);
+  EXPECT_GE(b.capacity(), 2 * before);
+}
+
 TEST(Column, ClearKeepsItsMemory) {
   column c(of(type_id::utf8, true));
   for (int i = 0; i < 1000; ++i) ASSERT_TRUE(c.append_text("some text"));

@@ -59,8 +59,13 @@ void entry_table::remove_at(std::size_t index) noexcept {
   --size_;
 }
 
+// What one large epoch needed, small ones would walk and keep for ever.
 void entry_table::clear() noexcept {
-  if (size_ != 0) std::fill(slots_.begin(), slots_.end(), slot{});
+  if (slots_.size() >= kept_slots_max && size_ * 8 <= slots_.size()) {
+    std::vector<slot>().swap(slots_);
+  } else if (size_ != 0) {
+    std::fill(slots_.begin(), slots_.end(), slot{});
+  }
   size_ = 0;
 }
 
@@ -74,6 +79,21 @@ void entry_table::grow() {
     while (slots_[i].entry != nullptr) i = (i + 1) & mask;
     slots_[i] = s;
   }
+}
+
+void entry_arena::clear() noexcept {
+  at_ = {};
+  std::size_t kept = 0;
+  std::size_t blocks = 0;
+  while (blocks < blocks_.size() && kept + blocks_[blocks].size <= kept_bytes_max)
+    kept += blocks_[blocks++].size;
+  blocks_.resize(blocks);
+}
+
+std::size_t entry_arena::bytes_held() const noexcept {
+  std::size_t sum = 0;
+  for (const auto& b : blocks_) sum += b.size;
+  return sum;
 }
 
 store_entry* entry_arena::make(bytes_view key, std::size_t value_capacity) {

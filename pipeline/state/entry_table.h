@@ -39,9 +39,12 @@ struct store_entry {
 };
 
 /// A hash table from key bytes to entries that it does not own: open addressing, linear probing,
-/// deletion without tombstones. Keeps its memory over `clear()`. Not thread-safe.
+/// deletion without tombstones. Keeps its memory over `clear()`, but not that of `kept_slots_max`
+/// slots and more of which it used an eighth at most. Not thread-safe.
 class entry_table {
  public:
+  static constexpr std::size_t kept_slots_max = 4096;
+
   struct slot {
     std::uint64_t hash = 0;
     store_entry* entry = nullptr;
@@ -79,10 +82,12 @@ class entry_table {
 };
 
 /// Memory that is handed out in order and taken back from the end, or all at once; keeps its
-/// blocks. Not thread-safe.
+/// blocks over that, up to `kept_bytes_max` over `clear()`. Not thread-safe.
 class entry_arena {
  public:
   static constexpr std::size_t block_bytes = 64 << 10;
+  /// What an epoch takes beyond this is allocated again: once for hundreds of changes.
+  static constexpr std::size_t kept_bytes_max = 4 * block_bytes;
 
   struct position {
     std::size_t block = 0;
@@ -94,8 +99,11 @@ class entry_arena {
   [[nodiscard]] position at() const noexcept { return at_; }
   /// Takes back everything that was made since `to`.
   void rewind(const position& to) noexcept { at_ = to; }
+  /// Takes back everything.
+  void clear() noexcept;
   /// Handed out and not taken back.
   [[nodiscard]] std::size_t bytes() const noexcept { return at_.bytes; }
+  [[nodiscard]] std::size_t bytes_held() const noexcept;
 
  private:
   struct block {

@@ -112,7 +112,7 @@ struct layer {
 
   void clear() noexcept {
     table.clear();
-    arena.rewind({});
+    arena.clear();
   }
 };
 
@@ -281,6 +281,7 @@ void keyed_store::roll_back() noexcept {
 void keyed_store::seal(std::vector<state_change>& to) {
   auto& p = *parts_;
   assert(p.sealed + 1 < layers_max);
+  to.reserve(to.size() + p.open().table.size());
   for (const auto& slot : p.open().table.slots()) {
     if (slot.entry == nullptr) continue;
     to.push_back(

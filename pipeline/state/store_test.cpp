@@ -10,6 +10,7 @@
 
 #include "log/embedded/embedded_log.h"
 #include "state/allocation_count.h"
+#include "state/entry_table.h"
 
 namespace sonder {
 namespace {
@@ -205,6 +206,46 @@ TEST_F(KeyedStore, SaysCapacityWhenAnEpochGrowsBeyondItsBound) {
   seal_and_commit(s);
   put(s, "key 0", "goes on");
   EXPECT_EQ(value_of(s, "key 0"), "goes on");
+}
+
+TEST(EntryArena, KeepsItsBlocksOverClearUpToABound) {
+  entry_arena arena;
+  const auto fill = [&](int count) {
+    for (int i = 0; i < count; ++i) (void)arena.make(as_bytes("key"), 1000);
+  };
+  fill(100);
+  const auto small = arena.bytes_held();
+  arena.clear();
+  EXPECT_EQ(arena.bytes_held(), small);
+  EXPECT_EQ(arena.bytes(), 0u);
+  fill(10'000);
+  EXPECT_GT(arena.bytes_held(), 10'000'000u);
+  arena.clear();
+  EXPECT_EQ(arena.bytes_held(), entry_arena::kept_bytes_max);
+  (void)arena.make(as_bytes("key"), 2 * entry_arena::kept_bytes_max);
+  EXPECT_GT(arena.bytes_held(), 2 * entry_arena::kept_bytes_max);
+  arena.clear();
+  EXPECT_LE(arena.bytes_held(), entry_arena::kept_bytes_max);
+}
+
+TEST(EntryTable, GivesBackWhatALargeEpochNeededOnceASmallOneIsOver) {
+  entry_table table;
+  entry_arena arena;
+  const auto fill = [&](int count) {
+    for (int i = 0; i < count; ++i) {
+      const auto key = numbered("key", i);
+      table.set(static_cast<std::uint64_t>(i) * 0x9E3779B97F4A7C15, arena.make(as_bytes(key), 8));
+    }
+  };
+  fill(20'000);
+  const auto large = table.bytes();
+  table.clear();
+  EXPECT_EQ(table.bytes(), large) << "the next epoch may be as large";
+  fill(10);
+  table.clear();
+  EXPECT_LT(table.bytes(), large / 8);
+  fill(10);
+  EXPECT_EQ(table.size(), 10u);
 }
 
 TEST_F(KeyedStore, NeedsTwoBlocksForAKeyHoweverOftenCallsChangeIt) {

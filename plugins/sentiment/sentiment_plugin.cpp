@@ -4,6 +4,7 @@
 #include <array>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <variant>
 
@@ -49,21 +50,27 @@ settings settings_of(std::string_view config_json) {
 struct sentiment_module {
   settings configured;
   const lexicon* words;
-  emotion_model model;
+  std::optional<emotion_model> model;  // none where no emotions are asked for: checking it brings
+                                       // all 5 MiB of it into memory
 
   static sp::result<std::unique_ptr<sentiment_module>> create(const sp::host&,
                                                               const sp::module_args& args) {
+    auto made = std::make_unique<sentiment_module>(
+        sentiment_module{settings_of(args.config_json), &lexicon::shipped(), std::nullopt});
+    if (!made->configured.emotions) return made;
     auto opened = emotion_model::open(embedded_emotions());
     if (const auto* why = std::get_if<std::string>(&opened)) return sp::status::fatal(*why);
-    return std::make_unique<sentiment_module>(sentiment_module{
-        settings_of(args.config_json), &lexicon::shipped(), std::get<emotion_model>(opened)});
+    made->model = std::get<emotion_model>(opened);
+    return made;
   }
 };
 
 class sentiment_instance {
  public:
   explicit sentiment_instance(const sentiment_module& module)
-      : module_(module), scorer_(*module.words), reader_(module.model, module.configured.unknown) {}
+      : module_(module), scorer_(*module.words) {
+    if (module.model) reader_.emplace(*module.model, module.configured.unknown);
+  }
 
   static sp::result<std::unique_ptr<sentiment_instance>> create(const sentiment_module& module,
                                                                 const sp::host&) {
@@ -117,9 +124,9 @@ class sentiment_instance {
   void add_emotions(std::string_view text) {
     auto& by_name = emotions_.builder();
     auto& labels = labels_.builder();
-    if (module_.configured.emotions) {
-      const probabilities p = reader_.read(text);
-      const auto& thresholds = module_.model.header().threshold;
+    if (reader_) {
+      const probabilities p = reader_->read(text);
+      const auto& thresholds = module_.model->header().threshold;
       std::array<std::uint8_t, emotions> chosen;
       std::size_t count = 0;
       for (std::size_t i = 0; i < emotions; ++i) {
@@ -137,7 +144,7 @@ class sentiment_instance {
 
   const sentiment_module& module_;
   scorer scorer_;
-  emotion_reader reader_;
+  std::optional<emotion_reader> reader_;  // none where no emotions are asked for
   sp::column<sp::build::float64> valence_, arousal_;
   sp::column<sp::build::map<sp::build::float64>> emotions_;
   sp::column<sp::build::list<sp::build::utf8>> labels_;
