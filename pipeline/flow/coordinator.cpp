@@ -424,6 +424,7 @@ status coordinator::commit_epoch_of(std::span<task* const> sealed, steady_clock:
     for (auto* t : sealed) too_large_.emplace_back(t->partition(), t->sealed()->rows_max);
     return done;
   }
+  committed_at_ = steady_clock::now();
   delayed_by(every_task, "");
   ++epochs_committed_;
   const auto now_ms = context_.now_ms();
@@ -564,10 +565,22 @@ void coordinator::report(bool force) {
   if (options_.progress) options_.progress({records_in_, records_out_, left, seconds_since(started_)});
 }
 
+/// From when on the log takes the next epoch without delay.
+steady_clock::time_point coordinator::log_settled() const {
+  return committed_at_ + std::min(context_.on->limits().settles_in, milliseconds(context_.flow->options.commit_interval_ms) / 2);
+}
+
+/// When the open epoch closes: in its time, sooner where it is full, later where the log needs a moment after the last one.
+steady_clock::time_point coordinator::epoch_due() const {
+  const bool outbox_full = context_.uncommitted_bytes.load(std::memory_order_relaxed) * 2 > context_.flow->options.outbox_bytes_max;
+  const bool task_full = context_.epoch_full.load(std::memory_order_relaxed);
+  const auto in_its_time = last_commit_ + milliseconds(context_.flow->options.commit_interval_ms);
+  return outbox_full || task_full ? log_settled() : std::max(log_settled(), in_its_time);
+}
+
 status coordinator::loop(run_summary& summary) {
   std::uint64_t seen = 0;
   const topic_watch topics(*context_.flow, *context_.on, options_.topics_looked_at);
-  const auto interval = milliseconds(context_.flow->options.commit_interval_ms);
   for (;;) {
     const auto asked = asked_to_stop();
     if (asked > 0) {
@@ -580,9 +593,8 @@ status coordinator::loop(run_summary& summary) {
     if (auto changed = topics.changed()) return tl::unexpected(std::move(*changed));
     SONDER_TRY(follow_group());
     tell_readiness();
-    const bool outbox_full = context_.uncommitted_bytes.load(std::memory_order_relaxed) * 2 > context_.flow->options.outbox_bytes_max;
-    const bool task_full = context_.epoch_full.exchange(false, std::memory_order_relaxed);
-    if (outbox_full || task_full || steady_clock::now() - last_commit_ >= interval) {
+    if (steady_clock::now() >= epoch_due()) {
+      context_.epoch_full.store(false, std::memory_order_relaxed);
       auto done = commit_epoch();
       if (!done) return tl::unexpected(done.error());
     }
@@ -594,13 +606,13 @@ status coordinator::loop(run_summary& summary) {
         summary.stopped_because = "idle";
         return {};
       }
-      if (*found == rest::uncommitted) {
+      if (*found == rest::uncommitted && steady_clock::now() >= log_settled()) {
         auto done = commit_epoch();
         if (!done) return tl::unexpected(done.error());
         continue;
       }
     }
-    const auto left = interval - std::chrono::duration_cast<milliseconds>(steady_clock::now() - last_commit_);
+    const auto left = std::chrono::duration_cast<milliseconds>(epoch_due() - steady_clock::now());
     context_.on->wait_for_records(seen, std::clamp(left, milliseconds(1), milliseconds(poll_wait)));
     schedule_all();
   }

@@ -50,6 +50,8 @@ class coordinator {
   void schedule_all();
   void fail_with(error e);
   [[nodiscard]] bool failed();
+  [[nodiscard]] std::chrono::steady_clock::time_point log_settled() const;
+  [[nodiscard]] std::chrono::steady_clock::time_point epoch_due() const;
   /// What keeps a task from going on, or all of them (`every_task`); empty: nothing any more.
   void delayed_by(std::int32_t partition, const std::string& why);
   static constexpr std::int32_t every_task = -1;
@@ -102,7 +104,8 @@ class coordinator {
   std::atomic<std::uint64_t> batches_{0};  ///< that tasks took up
   std::uint64_t batches_seen_ = 0;
   std::chrono::steady_clock::time_point started_;
-  std::chrono::steady_clock::time_point last_commit_;
+  std::chrono::steady_clock::time_point last_commit_;   ///< when the last epoch closed
+  std::chrono::steady_clock::time_point committed_at_;  ///< when the log had it
   std::chrono::steady_clock::time_point last_report_;
   std::chrono::steady_clock::time_point ask_ends_from_;
   std::mutex failure_mutex_;

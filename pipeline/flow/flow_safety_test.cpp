@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <functional>
+#include <optional>
 #include <thread>
 
 #include "avro/framing.h"
@@ -16,8 +18,10 @@ namespace sonder {
 namespace {
 
 using std::chrono::milliseconds;
+using testing::AllOf;
 using testing::Each;
 using testing::ElementsAre;
+using testing::Ge;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
@@ -74,6 +78,30 @@ class picky_log final : public forwarding_log {
   }
   std::size_t bytes_max_;
   bool says_so_;
+};
+
+/// Takes longer over an epoch than epochs last, wants a moment after each, and has something new once it is done.
+class unsettled_log final : public forwarding_log {
+ public:
+  unsettled_log(log& behind, std::function<void()> after) : forwarding_log(behind), after_(std::move(after)) {}
+
+  epoch_limits limits() const noexcept override { return {.settles_in = milliseconds(30)}; }
+  status commit(const epoch_changes& epoch) override {
+    if (epoch.produced.empty()) return forwarding_log::commit(epoch);  // a store's version
+    const auto began = std::chrono::steady_clock::now();
+    if (ended_) rests.push_back(std::chrono::duration_cast<milliseconds>(began - *ended_));
+    std::this_thread::sleep_until(began + milliseconds(100));
+    auto done = forwarding_log::commit(epoch);
+    if (rests.size() < 4) after_();
+    ended_ = std::chrono::steady_clock::now();
+    return done;
+  }
+
+  std::vector<milliseconds> rests;
+
+ private:
+  std::function<void()> after_;
+  std::optional<std::chrono::steady_clock::time_point> ended_;
 };
 
 /// For each of so many partitions the name of a subject that belongs there.
@@ -168,6 +196,14 @@ class FlowSafety : public testing::Test {
   std::string out_options = "key: event_id, partitions: 1, ";
   std::string topics;
 };
+
+TEST_F(FlowSafety, GivesTheLogTheMomentThatItWantsAfterAnEpochAlsoWhereTheNextOneIsDue) {
+  rig.flow(yaml("counted.avsc", "  tally: {plugin: counter, in: {events: events}}\n", "tally.out", "run: {commit_interval: 80ms}\n"));
+  rig.give("events", {event("e", "s", 1)});
+  unsettled_log on(rig.on(), [&] { rig.give("events", {event("e", "s", 1)}); });
+  ASSERT_TRUE(rig.try_run_on(on));
+  EXPECT_THAT(on.rests, AllOf(SizeIs(Ge(4)), Each(Ge(milliseconds(30)))));
+}
 
 TEST_F(FlowSafety, TakesUpAgainABatchThatAStopInterrupted) {
   const auto flow = [&](const std::string& how) {

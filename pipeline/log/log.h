@@ -68,10 +68,11 @@ struct epoch_changes {
   std::vector<state_change> state;
 };
 
-/// How much one commit takes.
+/// How much one commit takes, and how soon.
 struct epoch_limits {
-  std::size_t bytes_max = SIZE_MAX;    ///< records and state changes together
-  std::size_t records_max = SIZE_MAX;  ///< the same
+  std::size_t bytes_max = SIZE_MAX;         ///< records and state changes together
+  std::size_t records_max = SIZE_MAX;       ///< the same
+  std::chrono::milliseconds settles_in{0};  ///< after a commit; one that comes sooner may take much longer than that
 };
 
 /// The port to a durable, partitioned, append-only log and the keyed state that is committed with

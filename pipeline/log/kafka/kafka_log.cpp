@@ -93,7 +93,10 @@ class broker_log final : public log {
   result<std::unique_ptr<group_member>> join(const group_request& request) override;
   status commit(const epoch_changes& epoch) override;
   epoch_limits limits() const noexcept override {
-    return {.bytes_max = kafka_limits::epoch_bytes_max, .records_max = kafka_limits::epoch_records_max};
+    const bool transactions = options_.guarantee == kafka_options::guarantee_kind::exactly_once;
+    return {.bytes_max = kafka_limits::epoch_bytes_max,
+            .records_max = kafka_limits::epoch_records_max,
+            .settles_in = transactions ? kafka_limits::markers_take : std::chrono::milliseconds(0)};
   }
   result<std::vector<std::string>> stores(std::string_view group) override;
   result<bool> state_get(std::string_view group, std::string_view store, std::int32_t partition,

@@ -21,6 +21,9 @@ class client_counts;
 struct kafka_limits {
   static constexpr std::size_t epoch_bytes_max = 512 << 20;    ///< all records of one commit
   static constexpr std::size_t epoch_records_max = 4'000'000;  ///< of one commit
+  /// For a transaction's markers, which brokers write after they have answered. Until then they refuse what the next one asks, and
+  /// librdkafka asks again 50 ms later: an epoch that is late by that has no time before the next one, which is refused, too.
+  static constexpr std::chrono::milliseconds markers_take{10};
 };
 
 struct kafka_options {

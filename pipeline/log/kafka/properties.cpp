@@ -254,13 +254,15 @@ std::vector<property> properties_for(client_role role, const kafka_options& opti
   all.push_back({"topic.metadata.refresh.interval.ms", "30000"});
   all.push_back({"log.connection.close", "false"});
   if (produces(role)) {
-    all.push_back({"linger.ms", "5"});
+    // An epoch is put at once, and in a transaction waits for its partitions to be added to that: by then it may go, while its
+    // offsets are on their way.
+    all.push_back({"linger.ms", "1"});
     all.push_back({"queue.buffering.max.messages", "500000"});
     all.push_back({"queue.buffering.max.kbytes", "524288"});
     // The broker answers before a transaction's markers are written, and refuses the next one's
-    // offsets until they are: with commits every 20 ms many wait for this. Less would ask for a
-    // coordinator that moves three times in no time, after which librdkafka 2.0.2 never ends the
-    // call (its issue 5456).
+    // offsets until they are: where they took longer than kafka_limits::markers_take, it waits for
+    // this. Less would ask for a coordinator that moves three times in no time, after which
+    // librdkafka 2.0.2 never ends the call (its issue 5456).
     all.push_back({"retry.backoff.ms", "50"});
   } else {
     // Starting a partition waits for the fetch that is under way.
