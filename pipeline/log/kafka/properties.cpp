@@ -48,7 +48,9 @@ constexpr std::array refused{
     refusal{"check.crcs", "bytes that changed on the way must be seen"},
     refusal{"allow.auto.create.topics",
             "topics are made with the flow's configuration or not at all"},
-    refusal{"queued.max.messages.kbytes", "set log.prefetch_bytes_max"},
+    refusal{"queued.max.messages.kbytes",
+            "a worker's memory is reckoned with 2 MiB a partition; fetch.message.max.bytes says how "
+            "much one answer may bring"},
     refusal{"plugin.library.paths", "it would run code that nobody has checked"},
     refusal{"log.queue", "lines are taken as they come"},
     refusal{"statistics.interval.ms", "its JSON is read by nobody"},
