@@ -10,11 +10,11 @@ namespace {
 
 using registered_versions = std::vector<std::pair<std::int32_t, schema_ptr>>;
 
-/// Why version `v`, counted from 0, cannot be read, and which it is.
-std::string why_unreadable(schema_registry& schemas, const std::string& subject, std::size_t v, std::int32_t id) {
+/// Why a version cannot be read, and which it is: by its schema, since numbers of versions have gaps where some were deleted.
+std::string why_unreadable(schema_registry& schemas, const std::string& subject, std::int32_t id) {
   const auto again = schemas.by_id(id);  // remembered, with its reason, since the versions were asked for
-  return "subject \"" + subject + "\", version " + std::to_string(v + 1) +
-         " cannot be read: " + (again ? "schema " + std::to_string(id) + " could not just now" : again.error().message);
+  return "subject \"" + subject + "\": the version with schema " + std::to_string(id) + " cannot be read" +
+         (again ? " just now" : ": " + again.error().message);
 }
 
 }  // namespace
@@ -26,7 +26,7 @@ result<schema_ptr> newest_schema(schema_registry& schemas, const std::string& su
   for (auto v = versions->size(); v-- > 0;) {
     const auto& [id, of] = (*versions)[v];
     if (of != nullptr) return of;
-    const auto why = why_unreadable(schemas, subject, v, id);
+    const auto why = why_unreadable(schemas, subject, id);
     said << "sonder: " << why << '\n';
     if (newest_why.empty()) newest_why = why;
   }
@@ -47,7 +47,7 @@ result<std::size_t> list_schemas(schema_registry& schemas, bool as_json, std::os
       nlohmann::ordered_json line{{"id", id}, {"subject", subject}, {"version", v + 1}, {"schema", nullptr}, {"fields", nullptr}};
       if (of == nullptr) {
         ++unreadable;
-        said << "sonder: " << why_unreadable(schemas, subject, v, id) << '\n';
+        said << "sonder: " << why_unreadable(schemas, subject, id) << '\n';
         table.add({std::to_string(id), subject, std::to_string(v + 1), "cannot be read", "-"});
       } else {
         line["schema"] = to_string(*of);

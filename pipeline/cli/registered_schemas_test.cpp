@@ -33,7 +33,7 @@ schema_ptr note(const std::string& field) {
   return parse_schema(R"({"type":"record","name":"note","fields":[{"name":")" + field + R"(","type":"string"}]})").value();
 }
 
-constexpr auto of_version_2 = "sonder: subject \"note-value\", version 2 cannot be read: http://r: schema 8 is of another kind than Avro\n";
+constexpr auto of_version_2 = "sonder: subject \"note-value\": the version with schema 8 cannot be read: http://r: schema 8 is of another kind than Avro\n";
 
 TEST(RegisteredSchemas, AreAllListedWhereOneCannotBeReadAndThatOneIsNamed) {
   some_unreadable registry({{7, note("a")}, {8, nullptr}, {9, note("b")}});
@@ -69,7 +69,7 @@ TEST(RegisteredSchemas, RefuseWhereNoVersionCanBeRead) {
   const auto none = newest_schema(registry, "note-value", said);
   ASSERT_FALSE(none);
   EXPECT_EQ(none.error().code, errc::unsupported);
-  EXPECT_THAT(none.error().message, HasSubstr("version 2 cannot be read: http://r: schema 8 is of another kind than Avro; no earlier one"));
+  EXPECT_THAT(none.error().message, HasSubstr("the version with schema 8 cannot be read: http://r: schema 8 is of another kind than Avro; no earlier one"));
   some_unreadable empty({});
   EXPECT_EQ(newest_schema(empty, "note-value", said).value(), nullptr);
 }

@@ -416,6 +416,7 @@ std::size_t coordinator::tasks_that_fit(std::span<task* const> sealed) const {
 }
 
 status coordinator::commit_epoch_of(std::span<task* const> sealed, steady_clock::time_point began) {
+  std::this_thread::sleep_until(log_settled());  // where one follows the other: parts of an epoch, and those of an end
   epoch_changes epoch;
   epoch.group = context_.flow->options.name;
   for (auto* t : sealed) t->sealed()->add_to(epoch, *context_.flow, t->partition());
@@ -606,7 +607,7 @@ status coordinator::loop(run_summary& summary) {
         summary.stopped_because = "idle";
         return {};
       }
-      if (*found == rest::uncommitted && steady_clock::now() >= log_settled()) {
+      if (*found == rest::uncommitted) {
         auto done = commit_epoch();
         if (!done) return tl::unexpected(done.error());
         continue;

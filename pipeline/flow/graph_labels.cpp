@@ -614,8 +614,8 @@ std::string way_past_unreadable(const source_node& source, const registered_vers
   const auto own = to_json(*source.schema_of);
   const auto there = std::find_if(versions.begin(), versions.end(),
                                   [&](const auto& one) { return one.second != nullptr && to_json(*one.second) == own; });
-  if (there == versions.end()) return "register the flow's schema under subject " + subject + " first, or delete that version there";
-  return "delete that version under subject " + subject + ": the flow's schema is there already, as schema " +
+  if (there == versions.end()) return "register the flow's schema under subject " + subject + " first, or delete the version with that schema there";
+  return "delete the version with that schema under subject " + subject + ": the flow's schema is there already, as schema " +
          std::to_string(there->first) + ", and would not become the newest by being registered again";
 }
 

@@ -540,13 +540,13 @@ std::string against_registered(const std::string& own, const std::string& regist
 TEST(Labels, ARegisteredSchemaThatCannotBeReadMayHaveLabelledWhatNoLaterOneDoes) {
   const std::string any = R"({"categories": ["pseudonym"]})";
   const auto refusal = [](const char* id, const std::string& way =
-                                              "register the flow's schema under subject \"app.note-value\" first, or delete that version there") {
+                                              "register the flow's schema under subject \"app.note-value\" first, or delete the version with that schema there") {
     return std::string("flow.yaml:2:25: topic \"note\": field \"id\": schema ") + id +
            " of the registry cannot be read, so that its label is not known; " + way;
   };
   EXPECT_EQ(against_versions(any, {{7, nullptr}}), refusal("7"));
   EXPECT_EQ(against_versions(any, {{7, schema_with(any)}, {8, nullptr}}),
-            refusal("8", "delete that version under subject \"app.note-value\": the flow's schema is there already, as schema 7, and would not "
+            refusal("8", "delete the version with that schema under subject \"app.note-value\": the flow's schema is there already, as schema 7, and would not "
                          "become the newest by being registered again"));
   EXPECT_EQ(against_versions(any, {{7, nullptr}, {8, schema_with("")}}), refusal("7")) << "one without a label settles nothing";
   EXPECT_EQ(against_versions(any, {{7, nullptr}, {8, schema_with(any)}}), "");

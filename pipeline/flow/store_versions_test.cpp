@@ -189,7 +189,7 @@ TEST_F(StoreVersions, EndTheProcessWhereMigrateDoesNotComeBackInTime) {
   rig.options().lines = lines.get();
   testing::GTEST_FLAG(death_test_style) = "threadsafe";
   EXPECT_EXIT((void)rig.try_run(), testing::ExitedWithCode(exit_deadline_passed),
-              "a plugin's call passed its deadline; the worker ends, nothing of its epoch is kept.*\"stage\":\"it\"");
+              "a plugin's call passed its deadline; the process ends, and what is not committed is not kept.*\"stage\":\"it\"");
 }
 
 TEST_F(StoreVersions, AreNotMigratedWhereEntriesAndTheirNoteAreNotOne) {

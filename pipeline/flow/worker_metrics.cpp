@@ -355,7 +355,7 @@ void deadline_watch::run() {
 
 void deadline_watch::end(const stage_node& stage, const char* function) const {
   if (options_.readiness) options_.readiness(false, "a call of stage " + stage.options.name + " passed its deadline");
-  constexpr auto what = "a plugin's call passed its deadline; the worker ends, nothing of its epoch is kept";
+  constexpr auto what = "a plugin's call passed its deadline; the process ends, and what is not committed is not kept";
   const auto plugin = stage.of.id + " " + stage.of.version;
   const auto next = "mend or replace the plugin, or raise stages." + stage.options.name + ".deadline where it needs the time";
   if (options_.lines != nullptr) {

@@ -72,7 +72,7 @@ std::vector<metric_spec> written() {
               {{"node"}}, nodes_max),
       counted(blocked_seconds, "seconds",
               "How long the tasks of a partition stood still: the outbox was full, or a store held as many "
-              "uncommitted changes as it takes.",
+              "changes as an epoch takes (1 MiB).",
               {{"partition"}, {"reason", {"outbox", "changes"}}}, 2 * partitions_max),
       level(blocked_tasks, "tasks", "Tasks that stand still now.", {{"reason", {"outbox", "changes"}}}, 2),
       spread(epoch_seconds, "seconds", "From the closing of an epoch to its commit.", {}, 1,

@@ -114,6 +114,9 @@ struct layer {
     table.clear();
     arena.clear();
   }
+  [[nodiscard]] std::size_t bytes() const noexcept {
+    return arena.bytes() + table.size() * entry_overhead_bytes;
+  }
 };
 
 bool key_less(bytes_view a, bytes_view b) noexcept {
@@ -232,8 +235,7 @@ status keyed_store::parts::change(bytes_view key, const bytes_view* value) {
   if (fresh == nullptr || !fresh->fits(value)) {
     const std::size_t value_size = value != nullptr ? value->size() : 0;
     const std::size_t size = entry_bytes(key.size(), value_size) + entry_overhead_bytes;
-    const std::size_t held = to.arena.bytes() + to.table.size() * entry_overhead_bytes;
-    if (held + size > limits.overlay_bytes_max) {
+    if (to.bytes() + size > limits.overlay_bytes_max) {
       return fail(errc::capacity,
                   "store \"" + store + "\": the changes of one epoch need more than " +
                       std::to_string(limits.overlay_bytes_max) + " bytes; close the epoch first");
@@ -289,7 +291,8 @@ void keyed_store::seal(std::vector<state_change>& to) {
          slot.entry->has_value ? std::optional<bytes_view>(slot.entry->value()) : std::nullopt});
   }
   ++p.sealed;
-  p.open().clear();
+  assert(p.open().table.size() ==
+         0);  // cleared once, when it was committed: clearing goes by how much was in use
   p.set_mark();
 }
 
@@ -355,7 +358,8 @@ status keyed_store::scan(bytes_view prefix, log::state_visitor visit, void* ctx)
   auto& p = *parts_;
   p.collect(prefix);
   merge m{p.scanned, 0, visit, ctx};
-  if (p.limits.in_database) SONDER_TRY(p.from.state_scan(p.group, p.store, p.partition, prefix, &merge::step, &m));
+  if (p.limits.in_database)
+    SONDER_TRY(p.from.state_scan(p.group, p.store, p.partition, prefix, &merge::step, &m));
   m.up_to(nullptr);
   return {};
 }
@@ -366,9 +370,12 @@ std::size_t keyed_store::cache_bytes() const noexcept {
 
 std::size_t keyed_store::overlay_bytes() const noexcept {
   std::size_t bytes = 0;
-  for (const auto& layer : parts_->ring)
-    bytes += layer.arena.bytes() + layer.table.size() * entry_overhead_bytes;
+  for (const auto& layer : parts_->ring) bytes += layer.bytes();
   return bytes;
+}
+
+std::size_t keyed_store::open_bytes() const noexcept {
+  return parts_->open().bytes();
 }
 
 }  // namespace sonder

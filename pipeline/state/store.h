@@ -13,8 +13,8 @@ namespace sonder {
 struct store_limits {
   std::size_t cache_bytes_max = 16 << 20;   ///< hot keys kept in memory
   std::size_t overlay_bytes_max = 8 << 20;  ///< uncommitted changes of one epoch
-  /// Whether the log's database holds the store too. Without it what is uncommitted is all there is; the log is never asked, and
-  /// nothing may be sealed.
+  /// Whether the log's database holds the store too. Without it what is uncommitted is all there
+  /// is; the log is never asked, and nothing may be sealed.
   bool in_database = true;
 };
 
@@ -57,7 +57,10 @@ class keyed_store {
   void committed();
 
   [[nodiscard]] std::size_t cache_bytes() const noexcept;
+  /// Of all uncommitted changes, sealed ones among them.
   [[nodiscard]] std::size_t overlay_bytes() const noexcept;
+  /// Of those of the open epoch.
+  [[nodiscard]] std::size_t open_bytes() const noexcept;
 
  private:
   struct parts;

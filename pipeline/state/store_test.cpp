@@ -257,6 +257,30 @@ TEST_F(KeyedStore, NeedsTwoBlocksForAKeyHoweverOftenCallsChangeIt) {
   EXPECT_EQ(value_of(s, "counter"), "1099999");
 }
 
+TEST_F(KeyedStore, KeepsItsTablesOverEpochsOfOneSizeAndTellsTheOpenOneFromThoseThatAreSealed) {
+  auto s = store();
+  std::vector<std::string> keys;
+  for (int i = 0; i < 3'000; ++i) keys.push_back(numbered("key", i));
+  const auto fill = [&] {
+    bool right = true;
+    for (const auto& key : keys)
+      right = right && s.put(as_bytes(key), as_bytes("12345678")).has_value();
+    return right;
+  };
+  for (int i = 0; i < 4; ++i) {  // until every layer has been the open one
+    ASSERT_TRUE(fill());
+    EXPECT_EQ(s.open_bytes(), s.overlay_bytes());
+    std::vector<state_change> changes;
+    s.seal(changes);
+    EXPECT_EQ(s.open_bytes(), 0u);
+    EXPECT_GT(s.overlay_bytes(), 0u);
+    s.committed();
+  }
+  const std::uint64_t before = allocations_of_this_thread();
+  EXPECT_TRUE(fill());
+  EXPECT_LT(allocations_of_this_thread() - before, 4u);
+}
+
 TEST_F(KeyedStore, AllocatesNothingWhereItsCacheHits) {
   auto s = store();
   for (int i = 0; i < 1000; ++i) put(s, numbered("key", i), std::string(50, 'v'));
@@ -381,7 +405,8 @@ TEST_F(KeyedStore, OutsideOfTheDatabaseNeverAsksIt) {
   auto kept = store();
   ASSERT_TRUE(kept.put(as_bytes("ana"), as_bytes("of the database")));
   seal_and_commit(kept);
-  auto s = store({.cache_bytes_max = 0, .in_database = false});  // of the same name, where the log would find something
+  auto s = store({.cache_bytes_max = 0,
+                  .in_database = false});  // of the same name, where the log would find something
   bytes_view value;
   const auto absent = s.get(as_bytes("ana"), &value);
   ASSERT_TRUE(absent) << absent.error().message;

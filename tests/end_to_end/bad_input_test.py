@@ -196,7 +196,7 @@ sinks:
         self.give(event(1), event(2, "bad"))
         done = self.run_once(self.config, expect=70)
         self.assertEqual(self.logged(done, "error"), [{
-            "message": "a plugin's call passed its deadline; the worker ends, nothing of its epoch is kept", "stage": "odd",
+            "message": "a plugin's call passed its deadline; the process ends, and what is not committed is not kept", "stage": "odd",
             "plugin": "misbehaving 1.0.0", "call": "process", "deadline_ms": 300,
             "next": "mend or replace the plugin, or raise stages.odd.deadline where it needs the time"}])
         self.assertEqual(self.values("out"), [])
