@@ -442,7 +442,7 @@ void instance_services::committed() {
 
 bool instance_services::full() const noexcept {
   return std::any_of(stores_.begin(), stores_.end(),
-                     [](const auto& store) { return store->open_bytes() > epoch_changes_bytes; });
+                     [](const auto& store) { return store->overlay_bytes() > epoch_changes_bytes; });
 }
 
 store_figures instance_services::store(std::size_t i) const noexcept {
