@@ -25,7 +25,7 @@ constexpr bool is_measured = false;
 constexpr std::int64_t records = 10'000'000;
 constexpr bool is_measured = true;
 #endif
-constexpr std::int64_t growth_bytes_max = 8 << 20;
+constexpr std::int64_t growth_bytes_max = 4 << 20;
 
 // The source is one block in memory, read again and again, and what is committed is thrown away, so that what grows is the host's: its
 // queues, batches and epochs. What a log keeps in memory is not in here, nor are a second partition and stores; `ops/bench` and the
