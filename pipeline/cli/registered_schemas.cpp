@@ -8,8 +8,6 @@
 namespace sonder::cli {
 namespace {
 
-using registered_versions = std::vector<std::pair<std::int32_t, schema_ptr>>;
-
 /// Why a version cannot be read, and which it is: by its schema, since numbers of versions have gaps where some were deleted.
 std::string why_unreadable(schema_registry& schemas, const std::string& subject, std::int32_t id) {
   const auto again = schemas.by_id(id);  // remembered, with its reason, since the versions were asked for

@@ -291,8 +291,8 @@ void keyed_store::seal(std::vector<state_change>& to) {
          slot.entry->has_value ? std::optional<bytes_view>(slot.entry->value()) : std::nullopt});
   }
   ++p.sealed;
-  assert(p.open().table.size() ==
-         0);  // cleared once, when it was committed: clearing goes by how much was in use
+  // Cleared once, when it was committed: clearing goes by how much was in use.
+  assert(p.open().table.size() == 0);
   p.set_mark();
 }
 
@@ -372,10 +372,6 @@ std::size_t keyed_store::overlay_bytes() const noexcept {
   std::size_t bytes = 0;
   for (const auto& layer : parts_->ring) bytes += layer.bytes();
   return bytes;
-}
-
-std::size_t keyed_store::open_bytes() const noexcept {
-  return parts_->open().bytes();
 }
 
 }  // namespace sonder

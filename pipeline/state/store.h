@@ -59,8 +59,6 @@ class keyed_store {
   [[nodiscard]] std::size_t cache_bytes() const noexcept;
   /// Of all uncommitted changes, sealed ones among them.
   [[nodiscard]] std::size_t overlay_bytes() const noexcept;
-  /// Of those of the open epoch.
-  [[nodiscard]] std::size_t open_bytes() const noexcept;
 
  private:
   struct parts;
